@@ -1,0 +1,1 @@
+"""Telemetry and money: from the spool to rollups, metrics, bills and exports."""

@@ -1,0 +1,181 @@
+"""One settings file. Everything that differs between installations comes from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from dashboard import secrets_file
+from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env_str("PANELBOARD_DATA", str(BASE_DIR / ".panelboard"))).absolute()
+
+# --- secrets: made on the first start, kept in the data folder -------------------------------
+SECRETS = secrets_file.load_or_create(DATA_DIR / "secrets.json")
+SECRET_KEY = env_secret("PANELBOARD_SECRET_KEY") or SECRETS.django_secret_key
+PANELBOARD_PEPPER: bytes = SECRETS.pepper
+PANELBOARD_KEYRING: dict[str, bytes] = SECRETS.keyring
+PANELBOARD_ACTIVE_KEY_ID: str = SECRETS.active_key_id
+
+DEBUG = env_bool("PANELBOARD_DEBUG", False)
+ALLOWED_HOSTS = env_list("PANELBOARD_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("PANELBOARD_TRUSTED_ORIGINS")
+
+# --- the hub ------------------------------------------------------------------------------------
+PANELBOARD_SERVE = env_choice("PANELBOARD_SERVE", "all", ("all", "gateway", "web"))
+PANELBOARD_UPSTREAM = env_choice("PANELBOARD_UPSTREAM", "fast", ("fast", "httpx"))
+PANELBOARD_DURABILITY = env_choice("PANELBOARD_DURABILITY", "process", ("process", "host"))
+PANELBOARD_PRIVATE_UPSTREAMS = env_list("PANELBOARD_PRIVATE_UPSTREAMS")
+PANELBOARD_SPOOL_DIR = Path(env_str("PANELBOARD_SPOOL_DIR", str(DATA_DIR / "spool")))
+PANELBOARD_SPOOL_MAX_BYTES = env_int("PANELBOARD_SPOOL_MAX_MIB", 1024, least=32) * 2**20
+PANELBOARD_MAX_BODY_BYTES = env_int("PANELBOARD_MAX_BODY_MIB", 20, least=1, most=512) * 2**20
+PANELBOARD_MAX_STREAMS = env_int("PANELBOARD_MAX_STREAMS", 2000, least=1)
+PANELBOARD_LOG_RETENTION_DAYS = env_int("PANELBOARD_LOG_RETENTION_DAYS", 90, least=1)
+PANELBOARD_PROBE_INTERVAL_MINUTES = env_int("PANELBOARD_PROBE_INTERVAL_MINUTES", 15, least=1)
+PANELBOARD_PROBE_DAILY_USD = env_str("PANELBOARD_PROBE_DAILY_USD", "1.00")
+PANELBOARD_PRICE_JUMP_PERCENT = env_int("PANELBOARD_PRICE_JUMP_PERCENT", 20, least=1)
+
+# --- Django ---------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_celery_results",
+    "routing",
+    "analytics",
+    "dashboard",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "dashboard.urls"
+ASGI_APPLICATION = "dashboard.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database(url: str) -> dict[str, object]:
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    host = options.pop("host", "") or parts.hostname or ""
+    port = str(parts.port or options.pop("port", "") or "")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": port,
+        "CONN_MAX_AGE": 0,  # the pool keeps connections; Django requires 0 with it
+        "CONN_HEALTH_CHECKS": True,  # no 500 on the first request after a database restart
+        "OPTIONS": {
+            "pool": {
+                "min_size": 0,
+                "max_size": env_int("PANELBOARD_DB_POOL", 10, least=2),
+                "timeout": 5,
+                "max_idle": 120,
+            },
+            "connect_timeout": 3,
+            "options": "-c statement_timeout=10000 -c lock_timeout=5000",
+            **options,
+        },
+    }
+
+
+DATABASE_URL = env_secret("DATABASE_URL") or "postgresql:///panelboard"
+DATABASES = {"default": _database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "login"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_SECURE = env_bool("PANELBOARD_HTTPS", False)
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True  # no collectstatic before the first start
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["analytics.rest.auth.AccessTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "analytics.rest.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Panelboard REST API",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Celery: the broker is the same Postgres unless CELERY_BROKER_URL names another ----------------
+CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or "pgmq://"
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TIMEZONE = "UTC"

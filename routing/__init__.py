@@ -1,0 +1,1 @@
+"""The data plane, from pure rules (core) to its Django edge."""

@@ -1,0 +1,1 @@
+"""Wire dialects: bytes and dicts in, core types out. Nothing here opens a socket."""

@@ -1,0 +1,156 @@
+"""The picture of the world that a gateway process routes from: immutable, replaced whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from routing.core.pricing import PriceSheet
+
+
+class Provider(msgspec.Struct, frozen=True):
+    id: int
+    slug: str
+    name: str
+    dialect: str  # key of routing.adapters.registry
+    base_url: str  # where requests go now: the real address, or the simulator's
+    simulated: bool
+    quirks: Any  # routing.adapters.quirks.Quirks; opaque to the core
+    settlement_path: str = ""  # "" when the provider cannot be asked for a request's cost
+
+
+class Model(msgspec.Struct, frozen=True):
+    id: int
+    name: str  # canonical id, `org/Name` as on the Hugging Face Hub where one exists
+    maker: str
+    created: int  # Unix seconds, as in OpenAI's model object
+    input_modalities: tuple[str, ...] = ("text",)
+    output_modalities: tuple[str, ...] = ("text",)
+
+
+class Credential(msgspec.Struct, frozen=True):
+    id: int
+    provider_id: int
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credential(id={self.id}, secret=***)"
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """Measured on recent traffic and probes; None where there is nothing to measure from."""
+
+    ttft_p50_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    speed_p50_tps: float | None = None  # output tokens per second after the first chunk
+    success_rate: float | None = None  # 0..1
+    n: int = 0
+
+
+NO_STATS = Stats()
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A model at a provider: the unit that is routed to, priced and compared."""
+
+    id: int
+    provider: Provider
+    model: Model
+    upstream_model: str
+    prices: PriceSheet
+    capabilities: frozenset[str] = frozenset()  # see CAPABILITIES
+    context_window: int | None = None  # tokens
+    max_output_tokens: int | None = None
+    region: str = ""
+    quantization: str = ""
+    is_free: bool = False
+    status: str = "active"  # active | deprecated | retired
+    credentials: tuple[Credential, ...] = ()
+    stats: Stats = NO_STATS
+
+    @property
+    def key(self) -> str:
+        """Stable, readable name: `groq:openai/gpt-oss-120b`."""
+        return f"{self.provider.slug}:{self.model.name}"
+
+
+CAPABILITIES = frozenset(
+    {
+        "tools",
+        "tool_choice_required",
+        "parallel_tools",
+        "json_mode",
+        "structured_output",
+        "vision",
+        "audio_in",
+        "reasoning",
+        "logprobs",
+        "seed",
+        "prompt_cache",
+        "n",
+    }
+)
+
+
+class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an admin writes. Every field has a meaning of its own in core.policies."""
+
+    objective: str = "balanced"
+    order: tuple[str, ...] = ()  # provider slugs, tried first and in this order
+    only: tuple[str, ...] = ()  # provider slugs; empty means all
+    ignore: tuple[str, ...] = ()
+    weights: dict[str, int] = {}  # objective "weighted": provider slug -> share
+    max_price_input: str | None = None  # USD per 1M input tokens, decimal string
+    max_price_output: str | None = None
+    allow_fallbacks: bool = True
+    max_attempts: int = 3
+    quantizations: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
+class Policy(msgspec.Struct, frozen=True):
+    id: int
+    name: str
+    version: int
+    document: PolicyDocument
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: the owner of an API key."""
+
+    key_id: int
+    key_name: str
+    project_id: int
+    organization_id: int
+    policy: Policy | None = None  # the key's, else the project's, else None for the hub's default
+    kind: str = "traffic"  # traffic | probe | playground
+    expires_at: float | None = None  # Unix seconds
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    version: int
+    models: dict[str, Model]  # by canonical name
+    endpoints_of: dict[str, tuple[Endpoint, ...]]  # by canonical model name
+    endpoints: dict[int, Endpoint]
+    providers: dict[str, Provider]  # by slug
+    policies: dict[str, Policy]  # by name
+    callers: dict[bytes, Caller]  # by HMAC-SHA256 digest of the API key
+    default_policy: Policy
+    aliases: dict[str, str] = {}  # lower-cased or short model name -> canonical name
+
+
+EMPTY_POLICY = Policy(id=0, name="balanced", version=0, document=PolicyDocument())
+
+
+def empty_snapshot() -> Snapshot:
+    return Snapshot(
+        version=0,
+        models={},
+        endpoints_of={},
+        endpoints={},
+        providers={},
+        policies={},
+        callers={},
+        default_policy=EMPTY_POLICY,
+    )

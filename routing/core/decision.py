@@ -1,0 +1,61 @@
+"""The record of how a request was routed: every candidate, its numbers, why it was excluded."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from routing.core.catalog import Endpoint
+
+
+class Exclusion(StrEnum):
+    """Stable codes, shown to clients, in decisions and on receipts."""
+
+    NO_CREDENTIAL = "no_credential"
+    NO_PRICE = "no_price"
+    RETIRED = "retired"
+    NOT_IN_ONLY = "not_in_only"
+    IGNORED = "ignored"
+    NOT_PINNED = "not_pinned"
+    MAX_PRICE = "max_price"
+    CONTEXT_WINDOW = "context_window"
+    MAX_OUTPUT = "max_output"
+    MISSING_CAPABILITY = "missing_capability"
+    PARAMETER_UNSUPPORTED = "parameter_unsupported"
+    QUANTIZATION = "quantization"
+    REGION = "region"
+    DATA_POLICY = "data_policy"
+    BREAKER_OPEN = "breaker_open"
+    COOLING_DOWN = "cooling_down"  # a 429 asked us to wait
+    FALLBACKS_OFF = "fallbacks_off"
+
+
+class Candidate(msgspec.Struct, frozen=True, array_like=True):
+    """One endpoint as the policy saw it. Costs are integers of 10**-12 USD."""
+
+    endpoint_id: int
+    cost_pico: int
+    ttft_ms: float | None
+    speed_tps: float | None
+    success_rate: float | None
+    samples: int
+    score: float  # lower is better; the objective's own unit
+    share: float  # probability of being drawn first, 0..1
+    excluded: str = ""  # an Exclusion, "" when eligible
+    detail: str = ""  # what exactly was missing
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True):
+    policy: str
+    policy_version: int
+    objective: str
+    model: str
+    candidates: tuple[Candidate, ...]
+    order: tuple[int, ...]  # endpoint ids in the order they would be tried
+    snapshot_version: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    attempts: tuple[Endpoint, ...]
+    decision: Decision

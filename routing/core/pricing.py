@@ -1,0 +1,210 @@
+"""Dated prices and the one function that turns usage into money.
+
+Amounts are `Decimal` US dollars. A price is at most 6 decimals per 1,000,000 tokens, so
+tokens x price is exact in NUMERIC(24,12): nothing is rounded per request.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from routing.core.usage import TOKEN_METERS, Meter, Usage
+
+PICO_PER_USD = 10**12
+TOKENS_PER_PRICE_UNIT = 1_000_000
+MINUTES_PER_DAY = 24 * 60
+
+
+class CostStatus(StrEnum):
+    PROVIDER_REPORTED = "provider_reported"  # the provider's own figure
+    METERED = "metered"  # provider's usage x price rows
+    ESTIMATED = "estimated"  # our count x price rows
+    UNPRICED = "unpriced"  # cannot happen while routing
+    RECONCILED = "reconciled"
+    DISPUTED = "disputed"
+
+
+class Price(msgspec.Struct, frozen=True):
+    """One dated row. `unit_price_usd` is per 1,000,000 for token meters, else per piece.
+
+    Conditions that are unset hold always. The UTC window is half-open and may wrap midnight;
+    `weekdays` is a bit mask, Monday = 1. `min_input_tokens` is a cliff: once reached, the row
+    prices all tokens of the request.
+    """
+
+    id: int
+    meter: Meter
+    unit_price_usd: Decimal
+    effective_from: dt.datetime
+    min_input_tokens: int = 0
+    service_tier: str = ""
+    utc_from_minute: int | None = None
+    utc_until_minute: int | None = None
+    weekdays: int = 0  # 0 means every day
+
+
+class ChargeLine(msgspec.Struct, frozen=True):
+    meter: Meter
+    quantity: int
+    price_id: int
+    amount_usd: Decimal
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """The money of one attempt. `unpriced` lists meters that had a quantity and no price row."""
+
+    amount_usd: Decimal
+    lines: tuple[ChargeLine, ...]
+    unpriced: tuple[Meter, ...] = ()
+
+
+NO_CHARGE = Charge(amount_usd=Decimal(0), lines=())
+
+
+class PriceSheet:
+    """The approved price rows of one endpoint, ready to be asked for an instant."""
+
+    __slots__ = ("_rates", "rows")
+
+    def __init__(self, rows: Iterable[Price] = ()) -> None:
+        self.rows: tuple[Price, ...] = tuple(rows)
+        self._rates: tuple[int, int] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    def at(
+        self, moment: dt.datetime, input_tokens: int = 0, service_tier: str = ""
+    ) -> dict[Meter, Price]:
+        """The row in force for each meter. The most specific row wins, then the latest."""
+        found: dict[Meter, Price] = {}
+        for row in self.rows:
+            if not _holds(row, moment, input_tokens, service_tier):
+                continue
+            rival = found.get(row.meter)
+            if rival is None or _rank(row) > _rank(rival):
+                found[row.meter] = row
+        return found
+
+
+def _holds(row: Price, moment: dt.datetime, input_tokens: int, service_tier: str) -> bool:
+    if row.effective_from > moment or input_tokens < row.min_input_tokens:
+        return False
+    if row.service_tier and row.service_tier != service_tier:
+        return False
+    if row.weekdays and not row.weekdays >> moment.weekday() & 1:
+        return False
+    return _in_window(row, moment.hour * 60 + moment.minute)
+
+
+def _in_window(row: Price, minute: int) -> bool:
+    start, end = row.utc_from_minute, row.utc_until_minute
+    if start is None or end is None:
+        return True
+    if start <= end:
+        return start <= minute < end
+    return minute >= start or minute < end
+
+
+def _rank(row: Price) -> tuple[int, int, int, dt.datetime, int]:
+    windowed = int(row.utc_from_minute is not None) + int(row.weekdays != 0)
+    return (int(bool(row.service_tier)), row.min_input_tokens, windowed, row.effective_from, row.id)
+
+
+def quantities(usage: Usage) -> dict[Meter, int]:
+    """Split inclusive totals into the disjoint quantities that are priced."""
+    cached = usage.cache_read or 0
+    written_5m = usage.cache_write_5m or 0
+    written_1h = usage.cache_write_1h or 0
+    uncached = max((usage.input_total or 0) - cached - written_5m - written_1h, 0)
+    amounts = {
+        Meter.INPUT: uncached,
+        Meter.CACHE_READ: cached,
+        Meter.CACHE_WRITE_5M: written_5m,
+        Meter.CACHE_WRITE_1H: written_1h,
+        Meter.OUTPUT: usage.output_total or 0,
+        Meter.IMAGE: usage.images or 0,
+        Meter.AUDIO_SECOND: usage.audio_seconds or 0,
+        Meter.SEARCH: usage.searches or 0,
+    }
+    return {meter: n for meter, n in amounts.items() if n}
+
+
+# Where a provider has no row for a cheaper or dearer kind of the same token, the plain row holds.
+_FALLBACK = {
+    Meter.CACHE_READ: Meter.INPUT,
+    Meter.CACHE_WRITE_5M: Meter.INPUT,
+    Meter.CACHE_WRITE_1H: Meter.CACHE_WRITE_5M,
+}
+
+
+def charge(usage: Usage, sheet: PriceSheet, moment: dt.datetime, service_tier: str = "") -> Charge:
+    """Price `usage` with the rows in force at `moment` (when the request started, in UTC)."""
+    rows = sheet.at(moment, usage.input_total or 0, service_tier)
+    amounts = quantities(usage)
+    reasoning = usage.reasoning or 0
+    if reasoning and Meter.REASONING in rows:
+        amounts[Meter.OUTPUT] = max(amounts.get(Meter.OUTPUT, 0) - reasoning, 0)
+        amounts[Meter.REASONING] = reasoning
+    if Meter.REQUEST in rows:
+        amounts[Meter.REQUEST] = 1
+    return _charge_lines(amounts, rows)
+
+
+def _charge_lines(amounts: dict[Meter, int], rows: dict[Meter, Price]) -> Charge:
+    lines: list[ChargeLine] = []
+    unpriced: list[Meter] = []
+    for meter, quantity in amounts.items():
+        if not quantity:
+            continue
+        row = _row_for(meter, rows)
+        if row is None:
+            unpriced.append(meter)
+        else:
+            lines.append(ChargeLine(meter, quantity, row.id, amount_of(quantity, row)))
+    total = sum((line.amount_usd for line in lines), Decimal(0))
+    return Charge(total, tuple(lines), tuple(unpriced))
+
+
+def _row_for(meter: Meter, rows: dict[Meter, Price]) -> Price | None:
+    wanted: Meter | None = meter
+    while wanted is not None:
+        if wanted in rows:
+            return rows[wanted]
+        wanted = _FALLBACK.get(wanted)
+    return None
+
+
+def amount_of(quantity: int, row: Price) -> Decimal:
+    if row.meter in TOKEN_METERS:
+        return quantity * row.unit_price_usd / TOKENS_PER_PRICE_UNIT
+    return quantity * row.unit_price_usd
+
+
+def pico_per_token(row: Price | None) -> int:
+    """An exact integer rate for ranking candidates: 10**-12 USD per token."""
+    if row is None:
+        return 0
+    return int(row.unit_price_usd * (PICO_PER_USD // TOKENS_PER_PRICE_UNIT))
+
+
+def blended_usd_per_million(
+    rows: dict[Meter, Price], input_parts: int, output_parts: int
+) -> Decimal | None:
+    """The price of 1M tokens at a given input:output mix, or None if either side is unpriced."""
+    if Meter.INPUT not in rows or Meter.OUTPUT not in rows:
+        return None
+    weighted = (
+        rows[Meter.INPUT].unit_price_usd * input_parts
+        + rows[Meter.OUTPUT].unit_price_usd * output_parts
+    )
+    return weighted / (input_parts + output_parts)
+
+
+def sum_usd(amounts: Sequence[Decimal]) -> Decimal:
+    return sum(amounts, Decimal(0))

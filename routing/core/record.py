@@ -1,0 +1,137 @@
+"""What the gateway writes down of a request, and how it becomes bytes.
+
+A request leaves three kinds of records in the spool: `Intent` before the first byte goes to a
+provider, `Progress` while a stream runs, `Finish` when the attempt ended, and `RequestDone` once.
+An `Intent` without `Finish` in the file of a dead process is settled by `settle_crashed`.
+Times are Unix seconds (wall clock, for placing a row) and milliseconds (monotonic, for durations).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from routing.core.decision import Decision
+from routing.core.pricing import ChargeLine, CostStatus
+from routing.core.usage import Usage
+
+
+class Outcome(StrEnum):
+    """Exclusive classes; a request takes the one of its last attempt."""
+
+    OK = "ok"
+    PROVIDER_ERROR = "provider_error"
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    CLIENT_CANCELLED = "client_cancelled"
+    BLOCKED = "blocked"  # policy, budget or limit
+    USER_ERROR = "user_error"
+    HUB_ERROR = "hub_error"
+    CRASHED = "crashed"  # our process died; settled from the spool
+
+
+class Intent(msgspec.Struct, frozen=True, array_like=True, tag="I"):
+    request_id: UUID
+    attempt_no: int  # 1, 2, ...
+    started_at: float
+    received_at: float
+    endpoint_id: int
+    credential_id: int
+    key_id: int
+    project_id: int
+    organization_id: int
+    kind: str  # traffic | probe | playground
+    surface: str  # chat
+    requested_model: str
+    model_id: int
+    upstream_model: str
+    stream: bool
+    input_estimate: int  # tokens
+    simulated: bool
+    service_tier: str = ""
+    policy: str = ""
+    policy_version: int = 0
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True, tag="P"):
+    """At most each second or 4 KiB of output, so a crash loses little of what was produced."""
+
+    request_id: UUID
+    attempt_no: int
+    output_chars: int
+    content_frames: int
+    provider_request_id: str = ""
+    ttft_ms: float | None = None
+
+
+class Finish(msgspec.Struct, frozen=True, array_like=True, tag="F"):
+    """The end of one attempt, with its money."""
+
+    request_id: UUID
+    attempt_no: int
+    outcome: Outcome
+    http_status: int | None  # the provider's
+    error_code: str
+    error_message: str  # shortened, never the prompt
+    failure: str  # FailureClass, "" when ok
+    response_model: str
+    provider_request_id: str
+    finish_reason: str
+    usage: Usage
+    usage_raw: bytes  # the provider's usage object as JSON, b"" if none
+    cost_usd: Decimal
+    cost_status: CostStatus
+    lines: tuple[ChargeLine, ...]
+    headers_ms: float | None  # all from the moment the attempt was sent
+    ttft_ms: float | None  # first content, reasoning or tool-call delta
+    ttfa_ms: float | None  # first content that is not reasoning
+    last_chunk_ms: float | None
+    e2e_ms: float
+    content_frames: int = 0
+    first_chunk_tokens: int | None = None
+    dropped_params: tuple[str, ...] = ()
+
+
+class RequestDone(msgspec.Struct, frozen=True, array_like=True, tag="R"):
+    """The end of the request; repeats what a request without any attempt would not have."""
+
+    request_id: UUID
+    received_at: float
+    key_id: int
+    project_id: int
+    organization_id: int
+    kind: str
+    surface: str
+    requested_model: str
+    model_id: int | None
+    stream: bool
+    outcome: Outcome
+    http_status: int  # what the client got
+    error_code: str
+    attempts: int
+    endpoint_id: int | None  # the one that answered
+    ttft_ms: float | None  # from the moment the request was received
+    e2e_ms: float
+    overhead_ms: float  # ours: deciding, and the time between failed attempts
+    simulated: bool
+    policy: str
+    policy_version: int
+    decision: Decision | None
+
+
+Record = Intent | Progress | Finish | RequestDone
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """Raises msgspec.DecodeError or ValidationError on bytes that are no record."""
+    return _decoder.decode(data)

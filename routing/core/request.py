@@ -1,0 +1,44 @@
+"""What a policy needs to know of a request: facts, without the prompt."""
+
+from __future__ import annotations
+
+import msgspec
+
+DEFAULT_OUTPUT_TOKENS = 512  # expected when neither the client nor history says
+
+
+class ProviderPreferences(msgspec.Struct, frozen=True):
+    """The `provider` object of a request body, field for field as OpenRouter names them."""
+
+    order: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    allow_fallbacks: bool | None = None
+    require_parameters: bool = False
+    data_collection: str = ""  # allow | deny
+    quantizations: tuple[str, ...] = ()
+    sort: str = ""  # price | throughput | latency
+    max_price_prompt: str | None = None  # USD per 1M tokens, decimal string
+    max_price_completion: str | None = None
+    preferred_min_throughput: float | None = None  # output tokens per second
+    preferred_max_latency: float | None = None  # seconds to first token
+
+
+NO_PREFERENCES = ProviderPreferences()
+
+
+class RequestFacts(msgspec.Struct, frozen=True):
+    requested_model: str  # as the client wrote it, suffix included
+    model: str  # canonical name after resolution
+    objective: str = ""  # from a suffix or `sort`; "" leaves it to the policy
+    pinned_provider: str = ""  # from `:<provider>`
+    policy_name: str = ""  # from `:<policy-name>`
+    input_tokens: int = 0  # estimate, for price and window
+    output_tokens: int = DEFAULT_OUTPUT_TOKENS  # expected, bounded by max_tokens
+    max_output_tokens: int | None = None  # the client's hard cap
+    stream: bool = False
+    needs: frozenset[str] = frozenset()  # capabilities without which the answer would be wrong
+    parameters: frozenset[str] = frozenset()  # top-level fields sent, for require_parameters
+    service_tier: str = ""
+    preferences: ProviderPreferences = NO_PREFERENCES
+    fallback_models: tuple[str, ...] = ()  # canonical names from `models`

@@ -1,0 +1,48 @@
+"""One interface for sending a request to a provider and reading what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from routing.adapters.base import Headers
+from routing.core.deadlines import Deadlines
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True):
+    method: str
+    url: str  # absolute, from the catalog; never from a client's request
+    headers: Headers
+    body: bytes
+    deadlines: Deadlines
+
+
+class UpstreamAnswer(Protocol):
+    """Status and headers have arrived. Must be closed on every path."""
+
+    status: int
+    headers: Headers
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises BrokenAnswer(`too_large`) beyond the limit, UpstreamTimeout."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Body bytes as they arrive, raw (identity). Raises BrokenAnswer, UpstreamTimeout(idle)."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives a fully read connection back to the pool; aborts it otherwise."""
+        ...
+
+
+class UpstreamClient(Protocol):
+    """Raises ConnectFailed or UpstreamTimeout(connect|pool) when nothing was sent, else UpstreamTimeout
+    or BrokenAnswer. Follows no redirects, uses no environment, checks every address it connects to.
+    """
+
+    async def send(self, request: UpstreamRequest) -> UpstreamAnswer: ...
+
+    async def aclose(self) -> None: ...

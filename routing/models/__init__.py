@@ -1,0 +1,22 @@
+from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provider
+from routing.models.credential import Credential
+from routing.models.policy import Policy, PolicyVersion
+from routing.models.team import AccessToken, ApiKey, Membership, Organization, Project
+from routing.models.version import SnapshotVersion
+
+__all__ = [
+    "AccessToken",
+    "ApiKey",
+    "Credential",
+    "Endpoint",
+    "EndpointStats",
+    "Membership",
+    "Model",
+    "Organization",
+    "Policy",
+    "PolicyVersion",
+    "Price",
+    "Project",
+    "Provider",
+    "SnapshotVersion",
+]
