@@ -67,6 +67,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     is_free: bool = False
     status: str = "active"  # active | deprecated | retired
     credentials: tuple[Credential, ...] = ()
+    unsupported_parameters: frozenset[str] = frozenset()  # dropped there, for require_parameters
     stats: Stats = NO_STATS
 
     @property

@@ -69,11 +69,16 @@ NO_CHARGE = Charge(amount_usd=Decimal(0), lines=())
 class PriceSheet:
     """The approved price rows of one endpoint, ready to be asked for an instant."""
 
-    __slots__ = ("_rates", "rows")
+    __slots__ = ("_plain", "_plain_since", "rows")
 
     def __init__(self, rows: Iterable[Price] = ()) -> None:
         self.rows: tuple[Price, ...] = tuple(rows)
-        self._rates: tuple[int, int] | None = None
+        # Most sheets have no conditions: their answer is worked out once and shared (read-only).
+        self._plain: dict[Meter, Price] | None = None
+        self._plain_since: dt.datetime | None = None
+        if self.rows and not any(map(_has_conditions, self.rows)):
+            self._plain_since = max(row.effective_from for row in self.rows)
+            self._plain = self._choose(self._plain_since, 0, "")
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -81,7 +86,18 @@ class PriceSheet:
     def at(
         self, moment: dt.datetime, input_tokens: int = 0, service_tier: str = ""
     ) -> dict[Meter, Price]:
-        """The row in force for each meter. The most specific row wins, then the latest."""
+        """The row in force for each meter. The most specific row wins, then the latest.
+
+        The result is shared: do not change it.
+        """
+        if self._plain is not None and self._plain_since is not None:
+            if moment >= self._plain_since:
+                return self._plain
+        return self._choose(moment, input_tokens, service_tier)
+
+    def _choose(
+        self, moment: dt.datetime, input_tokens: int, service_tier: str
+    ) -> dict[Meter, Price]:
         found: dict[Meter, Price] = {}
         for row in self.rows:
             if not _holds(row, moment, input_tokens, service_tier):
@@ -90,6 +106,15 @@ class PriceSheet:
             if rival is None or _rank(row) > _rank(rival):
                 found[row.meter] = row
         return found
+
+
+def _has_conditions(row: Price) -> bool:
+    return bool(
+        row.min_input_tokens
+        or row.service_tier
+        or row.weekdays
+        or row.utc_from_minute is not None
+    )
 
 
 def _holds(row: Price, moment: dt.datetime, input_tokens: int, service_tier: str) -> bool:

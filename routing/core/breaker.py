@@ -1,0 +1,137 @@
+"""The brake on one endpoint: closed, open after failures, half-open for one try at a time.
+
+A 429 is capacity, not ill health: it starts a cool-down and never opens the breaker.
+Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+
+CONSECUTIVE_FAILURES = 5
+WINDOW_S = 30.0
+WINDOW_MIN_SAMPLES = 20
+WINDOW_FAILURE_SHARE = 0.5
+FIRST_EJECTION_S = 15.0
+LONGEST_EJECTION_S = 300.0
+JITTER_SHARE = 0.2
+SUCCESSES_TO_CLOSE = 2
+FORGIVE_AFTER_S = 60.0
+DEFAULT_COOLDOWN_S = 5.0
+LONGEST_COOLDOWN_S = 60.0
+
+
+class BreakerState(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Breaker:
+    __slots__ = (
+        "_clean_since",
+        "_consecutive",
+        "_ejections",
+        "_outcomes",
+        "_probe_started",
+        "_probe_wins",
+        "cooling_until",
+        "last_failure_at",
+        "open_until",
+        "state",
+    )
+
+    def __init__(self) -> None:
+        self.state = BreakerState.CLOSED
+        self.open_until = 0.0
+        self.cooling_until = 0.0
+        self.last_failure_at = 0.0
+        self._consecutive = 0
+        self._ejections = 0
+        self._probe_wins = 0
+        self._probe_started: float | None = None
+        self._clean_since = 0.0
+        self._outcomes: deque[tuple[float, bool]] = deque()
+
+    def is_cooling(self, now: float) -> bool:
+        return now < self.cooling_until
+
+    def allows(self, now: float) -> bool:
+        """Half-open lets one try through at a time; a try that never ended is forgotten."""
+        if self.state is BreakerState.CLOSED:
+            return True
+        if now < self.open_until:
+            return False
+        started = self._probe_started
+        return started is None or now - started > FIRST_EJECTION_S
+
+    def on_start(self, now: float) -> None:
+        if self.state is not BreakerState.CLOSED and now >= self.open_until:
+            self.state = BreakerState.HALF_OPEN
+            self._probe_started = now
+
+    def on_success(self, now: float) -> None:
+        self._consecutive = 0
+        if self.state is BreakerState.CLOSED:
+            if self._outcomes:
+                self._note(now, failed=False)
+            self._forgive(now)
+            return
+        self._probe_started = None
+        self._probe_wins += 1
+        if self._probe_wins >= SUCCESSES_TO_CLOSE:
+            self._close(now)
+
+    def on_failure(self, now: float, jitter: float) -> None:
+        """`jitter` is a random number in 0..1, so that many processes do not return together."""
+        self.last_failure_at = now
+        self._clean_since = now
+        if self.state is not BreakerState.CLOSED:
+            self._eject(now, jitter)
+            return
+        self._consecutive += 1
+        self._note(now, failed=True)
+        if self._consecutive >= CONSECUTIVE_FAILURES or self._mostly_failing():
+            self._eject(now, jitter)
+
+    def on_neutral(self) -> None:
+        """A try that says nothing about health (a client error, a client that left)."""
+        self._probe_started = None
+
+    def on_capacity(self, now: float, retry_after_s: float | None) -> None:
+        wait = DEFAULT_COOLDOWN_S if retry_after_s is None else retry_after_s
+        wait = min(max(wait, 1.0), LONGEST_COOLDOWN_S)
+        self.cooling_until = max(self.cooling_until, now + wait)
+        self._probe_started = None
+
+    def _note(self, now: float, *, failed: bool) -> None:
+        outcomes = self._outcomes
+        outcomes.append((now, failed))
+        while outcomes and outcomes[0][0] < now - WINDOW_S:
+            outcomes.popleft()
+
+    def _mostly_failing(self) -> bool:
+        n = len(self._outcomes)
+        if n < WINDOW_MIN_SAMPLES:
+            return False
+        return sum(failed for _, failed in self._outcomes) >= n * WINDOW_FAILURE_SHARE
+
+    def _eject(self, now: float, jitter: float) -> None:
+        self._ejections += 1
+        length = min(FIRST_EJECTION_S * self._ejections, LONGEST_EJECTION_S)
+        self.open_until = max(self.open_until, now + length * (1 + JITTER_SHARE * jitter))
+        self.state = BreakerState.OPEN
+        self._probe_started = None
+        self._probe_wins = 0
+
+    def _close(self, now: float) -> None:
+        self.state = BreakerState.CLOSED
+        self._outcomes.clear()
+        self._probe_wins = 0
+        self._clean_since = now
+
+    def _forgive(self, now: float) -> None:
+        if self._ejections and now - self._clean_since >= FORGIVE_AFTER_S:
+            self._ejections -= 1
+            self._clean_since = now

@@ -1,0 +1,99 @@
+"""From what a client wrote in `model` to a canonical model and a way of routing."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import msgspec
+
+from routing.core.catalog import Snapshot
+from routing.core.errors import HubError
+
+# suffix -> objective; the last two are for those who come from OpenRouter
+OBJECTIVE_SUFFIXES = {
+    "fastest": "fastest",
+    "cheapest": "cheapest",
+    "lowest-latency": "lowest-latency",
+    "preferred": "preferred",
+    "nitro": "fastest",
+    "floor": "cheapest",
+}
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    model: str
+    objective: str = ""
+    pinned_provider: str = ""
+    policy_name: str = ""
+
+
+def resolve(requested: str, snapshot: Snapshot) -> Resolution:
+    """Raises HubError: 404 `model_not_found` with near matches, 400 `unknown_suffix`."""
+    model = find_model(requested, snapshot)
+    if model is not None:  # a model id may itself contain ':', so the whole is tried first
+        return Resolution(model)
+    base, colon, suffix = requested.rpartition(":")
+    model = find_model(base, snapshot) if colon else None
+    if model is None:
+        raise _not_found(requested, base if colon else requested, snapshot)
+    return _with_suffix(model, suffix, snapshot)
+
+
+def find_model(name: str, snapshot: Snapshot) -> str | None:
+    if name in snapshot.models:
+        return name
+    return snapshot.aliases.get(name.lower())
+
+
+def _with_suffix(model: str, suffix: str, snapshot: Snapshot) -> Resolution:
+    objective = OBJECTIVE_SUFFIXES.get(suffix)
+    if objective is not None:
+        return Resolution(model, objective=objective)
+    if suffix in snapshot.providers:
+        return Resolution(model, pinned_provider=suffix)
+    if suffix in snapshot.policies:
+        return Resolution(model, policy_name=suffix)
+    raise _unknown_suffix(model, suffix, snapshot)
+
+
+def _not_found(requested: str, base: str, snapshot: Snapshot) -> HubError:
+    near = near_models(base, snapshot)
+    hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists what exists."
+    return HubError(
+        404,
+        "model_not_found",
+        f"The model '{requested[:200]}' does not exist on this hub.{hint}",
+        param="model",
+        should_retry=False,
+        detail={"near_matches": near},
+    )
+
+
+def near_models(name: str, snapshot: Snapshot) -> list[str]:
+    known = {model.lower(): model for model in snapshot.models}
+    shorts = {model.rpartition("/")[2].lower(): model for model in snapshot.models}
+    wanted = name.lower()[:200]
+    hits = get_close_matches(wanted, known, n=3, cutoff=0.5)
+    hits_short = get_close_matches(wanted.rpartition("/")[2], shorts, n=3, cutoff=0.5)
+    found = [known[hit] for hit in hits] + [shorts[hit] for hit in hits_short]
+    return list(dict.fromkeys(found))[:3]
+
+
+def _unknown_suffix(model: str, suffix: str, snapshot: Snapshot) -> HubError:
+    providers = sorted({e.provider.slug for e in snapshot.endpoints_of.get(model, ())})
+    policies = sorted(snapshot.policies)
+    return HubError(
+        400,
+        "unknown_suffix",
+        f"':{suffix[:60]}' is not a way to route {model}. Use one of "
+        f"{', '.join(':' + name for name in OBJECTIVE_SUFFIXES)}; a provider: "
+        f"{', '.join(':' + name for name in providers) or 'none has this model'}; or a policy: "
+        f"{', '.join(':' + name for name in policies) or 'none is defined'}.",
+        param="model",
+        should_retry=False,
+        detail={
+            "objectives": list(OBJECTIVE_SUFFIXES),
+            "providers": providers,
+            "policies": policies,
+        },
+    )

@@ -1,0 +1,186 @@
+"""The ways to rank endpoints. Each takes eligible candidates and says in which order to try them.
+
+A share is the probability of being tried first; for objectives that do not draw it is 1 or 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from statistics import median
+
+import msgspec
+
+from routing.core.catalog import Endpoint, PolicyDocument
+from routing.core.health import Numbers
+
+EXPLORATION_SHARE = 0.02  # every eligible endpoint keeps at least this, so it stays measured
+PRICE_EXPONENT = 2.0
+TIME_EXPONENT = 1.0
+SUCCESS_EXPONENT = 8.0
+ASSUMED_TTFT_MS = 800.0  # where no candidate has been measured at all
+ASSUMED_SPEED_TPS = 60.0
+UNMEASURED = 1e12  # sorts last, and is a number in every format
+
+
+class Eligible(msgspec.Struct, frozen=True):
+    endpoint: Endpoint
+    cost_pico: int  # expected cost of this request, 10**-12 USD
+    numbers: Numbers
+
+
+class RankContext(msgspec.Struct, frozen=True):
+    document: PolicyDocument
+    output_tokens: int
+    rng: Random
+
+
+class Ranking(msgspec.Struct, frozen=True):
+    order: Sequence[int]  # indexes of the candidates, first to be tried first
+    scores: Sequence[float]  # by index; lower is better, in the objective's own unit
+    shares: Sequence[float]  # by index
+
+
+Objective = Callable[[Sequence[Eligible], RankContext], Ranking]
+OBJECTIVES: dict[str, Objective] = {}
+
+
+def objective(name: str) -> Callable[[Objective], Objective]:
+    def register(function: Objective) -> Objective:
+        OBJECTIVES[name] = function
+        return function
+
+    return register
+
+
+@objective("cheapest")
+def rank_cheapest(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
+    """Expected cost of this request; ties go to the faster."""
+    return _sorted_by([(float(c.cost_pico), -_speed(c)) for c in candidates])
+
+
+@objective("fastest")
+def rank_fastest(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
+    """Output speed; endpoints without a measurement come last."""
+    return _sorted_by([(-_speed(c), float(c.cost_pico)) for c in candidates])
+
+
+@objective("lowest-latency")
+def rank_lowest_latency(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
+    """Time to first token; endpoints without a measurement come last."""
+    return _sorted_by([(_ttft(c), float(c.cost_pico)) for c in candidates])
+
+
+@objective("ordered")
+def rank_ordered(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
+    """The policy's `order` of providers, then the rest by cost."""
+    place = {slug: i for i, slug in enumerate(context.document.order)}
+    last = float(len(place))
+    return _sorted_by(
+        [(float(place.get(c.endpoint.provider.slug, last)), float(c.cost_pico)) for c in candidates]
+    )
+
+
+OBJECTIVES["preferred"] = rank_ordered
+
+
+@objective("weighted")
+def rank_weighted(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
+    """Shares as the policy's `weights` say; providers it does not name are fallbacks only."""
+    weights = [float(context.document.weights.get(c.endpoint.provider.slug, 0)) for c in candidates]
+    return _drawn(weights, context.rng)
+
+
+@objective("balanced")
+def rank_balanced(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
+    """Shares by price, time and reliability: cheaper, quicker and steadier endpoints get more."""
+    n = len(candidates)
+    if n == 1:
+        return Ranking((0,), (1.0,), (1.0,))
+    times = _expected_times_ms(candidates, context.output_tokens)
+    costs = _smoothed_costs(candidates)
+    least_cost, least_time = min(costs), min(times)
+    weights = [
+        (least_cost / costs[i]) ** PRICE_EXPONENT
+        * (least_time / times[i]) ** TIME_EXPONENT
+        * _success(candidates[i]) ** SUCCESS_EXPONENT
+        for i in range(n)
+    ]
+    return _drawn(_with_exploration(weights), context.rng)
+
+
+def _expected_times_ms(candidates: Sequence[Eligible], output_tokens: int) -> list[float]:
+    """Unmeasured endpoints are taken for typical ones."""
+    ttfts = [c.numbers.ttft_ms for c in candidates]
+    speeds = [c.numbers.speed_tps for c in candidates]
+    ttft = _typical(ttfts, ASSUMED_TTFT_MS)
+    speed = _typical(speeds, ASSUMED_SPEED_TPS)
+    return [
+        (own_ttft or ttft) + 1000.0 * output_tokens / (own_speed or speed)
+        for own_ttft, own_speed in zip(ttfts, speeds, strict=True)
+    ]
+
+
+def _typical(values: Sequence[float | None], assumed: float) -> float:
+    measured = [value for value in values if value]
+    return median(measured) if measured else assumed
+
+
+def _smoothed_costs(candidates: Sequence[Eligible]) -> list[float]:
+    """A free endpoint must not take everything: 5 % of the mean cost is added to each."""
+    costs = [c.cost_pico for c in candidates]
+    floor = sum(costs) / len(costs) * 0.05 + 1.0
+    return [cost + floor for cost in costs]
+
+
+def _with_exploration(weights: Sequence[float]) -> list[float]:
+    total = sum(weights)
+    n = len(weights)
+    if total <= 0:
+        return [1.0] * n
+    spread = min(EXPLORATION_SHARE, 1.0 / n)
+    kept = 1.0 - spread * n
+    return [spread + kept * weight / total for weight in weights]
+
+
+def _drawn(weights: Sequence[float], rng: Random) -> Ranking:
+    """A weighted draw without replacement; zero weights follow in their given order."""
+    total = sum(weights)
+    shares = [weight / total for weight in weights] if total else [0.0] * len(weights)
+    left = [i for i, weight in enumerate(weights) if weight > 0]
+    never = [i for i, weight in enumerate(weights) if weight <= 0]
+    order: list[int] = []
+    rest = total
+    while len(left) > 1:
+        at = rng.random() * rest
+        for position, i in enumerate(left):
+            at -= weights[i]
+            if at < 0:
+                break
+        chosen = left.pop(position)
+        order.append(chosen)
+        rest -= weights[chosen]
+    scores = [-share for share in shares]
+    return Ranking((*order, *left, *never), scores, shares)
+
+
+def _sorted_by(keys: Sequence[tuple[float, float]]) -> Ranking:
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    shares = [0.0] * len(keys)
+    if order:
+        shares[order[0]] = 1.0
+    return Ranking(order, [key[0] for key in keys], shares)
+
+
+def _speed(candidate: Eligible) -> float:
+    return candidate.numbers.speed_tps or 0.0
+
+
+def _ttft(candidate: Eligible) -> float:
+    ttft = candidate.numbers.ttft_ms
+    return UNMEASURED if ttft is None else ttft
+
+
+def _success(candidate: Eligible) -> float:
+    rate = candidate.numbers.success_rate
+    return 1.0 if rate is None else max(rate, 0.05)
