@@ -1,6 +1,7 @@
 from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provider
 from routing.models.credential import Credential
 from routing.models.policy import Policy, PolicyVersion
+from routing.models.probe import ProbeDay
 from routing.models.team import AccessToken, ApiKey, Membership, Organization, Project
 from routing.models.version import SnapshotVersion
 
@@ -16,6 +17,7 @@ __all__ = [
     "Policy",
     "PolicyVersion",
     "Price",
+    "ProbeDay",
     "Project",
     "Provider",
     "SnapshotVersion",

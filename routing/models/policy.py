@@ -14,6 +14,9 @@ class Policy(models.Model):
     current = models.ForeignKey(
         "PolicyVersion", on_delete=models.PROTECT, null=True, related_name="+", editable=False
     )
+    archived_at = models.DateTimeField(
+        null=True, blank=True, help_text="an archived policy keeps its history and routes nothing"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
