@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
                 ('slug', models.SlugField(unique=True)),
                 ('name', models.CharField(max_length=120)),
                 ('dialect', models.CharField(max_length=40)),
-                ('base_url', models.URLField(max_length=300)),
+                ('base_url', models.CharField(max_length=300)),
                 ('simulated_base_url', models.CharField(blank=True, help_text='set while the provider simulator answers for it', max_length=300)),
                 ('homepage', models.URLField(blank=True, max_length=300)),
                 ('key_env', models.JSONField(default=list, help_text='conventional environment variable names')),

@@ -95,7 +95,8 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            "INSERT INTO routing_snapshotversion (id, version, changed_at) VALUES (1, 1, now());",
+            "INSERT INTO routing_snapshotversion (id, version, changed_at) VALUES (1, 1, now()) "
+            "ON CONFLICT DO NOTHING;",
             migrations.RunSQL.noop,
         ),
         migrations.RunSQL(ANNOUNCE, "DROP FUNCTION routing_announce_snapshot();"),

@@ -15,7 +15,7 @@ class Provider(models.Model):
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=120)
     dialect = models.CharField(max_length=40)  # key of routing.adapters.registry
-    base_url = models.URLField(max_length=300)
+    base_url = models.CharField(max_length=300)  # checked by routing.services.addresses
     simulated_base_url = models.CharField(
         max_length=300, blank=True, help_text="set while the provider simulator answers for it"
     )
