@@ -6,6 +6,7 @@ It never sleeps, retries, logs bodies or opens sockets. One `StreamReader` serve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -45,6 +46,13 @@ class Reply(msgspec.Struct):
     output_chars: int = 0
 
 
+class UsageNote(msgspec.Struct, frozen=True):
+    """What the hub adds to the client's usage object: cost in USD as a decimal string."""
+
+    cost_usd: str
+    cost_status: str
+
+
 class StreamReader(Protocol):
     """Feed it upstream bytes as they come; it returns client bytes (OpenAI SSE) and learns.
 
@@ -62,19 +70,13 @@ class StreamReader(Protocol):
     response_model: str
     output_chars: int
     content_frames: int
+    note: Callable[[Usage], UsageNote] | None  # set by the gateway when the client wants usage
 
     def feed(self, data: bytes) -> bytes: ...
 
     def close(self) -> bytes:
         """EOF. Sets `error` (code `truncated`) unless the answer had ended properly."""
         ...
-
-
-class UsageNote(msgspec.Struct, frozen=True):
-    """What the hub adds to the client's usage object: cost in USD as a decimal string."""
-
-    cost_usd: str
-    cost_status: str
 
 
 class Adapter(Protocol):

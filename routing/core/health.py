@@ -51,7 +51,9 @@ class DecayedMean:
             return 0.0
         return float(self.weight * 0.5 ** ((now - self._at) / HALF_LIFE_S))
 
-    def mixed_with(self, baseline: float | None, baseline_weight: float, now: float) -> float | None:
+    def mixed_with(
+        self, baseline: float | None, baseline_weight: float, now: float
+    ) -> float | None:
         live = self.weight_at(now)
         if baseline is None:
             return self.value if live else None

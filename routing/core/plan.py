@@ -289,6 +289,8 @@ def _unable(endpoint: Endpoint, facts: RequestFacts) -> Verdict | None:
 def _wrong_kind(
     endpoint: Endpoint, wanted: ProviderPreferences, document: PolicyDocument
 ) -> Verdict | None:
+    if wanted.data_collection == "deny":  # fail closed: the catalog records no such promise yet
+        return Exclusion.DATA_POLICY, "not known to keep no prompts"
     quantizations = wanted.quantizations or document.quantizations
     if quantizations and endpoint.quantization not in quantizations:
         return Exclusion.QUANTIZATION, endpoint.quantization or "not stated"
@@ -308,7 +310,9 @@ def _usd(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise HubError(400, "invalid_price", f"'{text[:40]}' is not a price in US dollars") from None
+        raise HubError(
+            400, "invalid_price", f"'{text[:40]}' is not a price in US dollars"
+        ) from None
 
 
 def refusal(

@@ -110,10 +110,7 @@ class PriceSheet:
 
 def _has_conditions(row: Price) -> bool:
     return bool(
-        row.min_input_tokens
-        or row.service_tier
-        or row.weekdays
-        or row.utc_from_minute is not None
+        row.min_input_tokens or row.service_tier or row.weekdays or row.utc_from_minute is not None
     )
 
 

@@ -1,0 +1,63 @@
+"""Builds this process's gateway from settings. The composition root: nothing else knows all parts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.conf import settings
+
+from routing.gateway.playground import stream_one
+from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.spool import SpoolWriter
+from routing.gateway.upstream import make_upstream
+from routing.gateway.upstream.guard import AllowList
+from routing.snapshots import SnapshotWatcher
+
+_gateway: Gateway | None = None
+
+
+def build_gateway(watcher: SnapshotWatcher) -> Gateway:
+    return Gateway(
+        snapshots=watcher,
+        upstream=make_upstream(
+            settings.PANELBOARD_UPSTREAM, AllowList.parse(settings.PANELBOARD_PRIVATE_UPSTREAMS)
+        ),
+        spool=SpoolWriter(
+            settings.PANELBOARD_SPOOL_DIR,
+            f"{settings.PANELBOARD_SERVE}-{socket.gethostname().partition('.')[0]}",
+            settings.PANELBOARD_SPOOL_MAX_BYTES,
+            settings.PANELBOARD_DURABILITY,
+        ),
+        settings=GatewaySettings(
+            pepper=settings.PANELBOARD_PEPPER,
+            max_body_bytes=settings.PANELBOARD_MAX_BODY_BYTES,
+            max_running=settings.PANELBOARD_MAX_STREAMS,
+            durability=settings.PANELBOARD_DURABILITY,
+        ),
+    )
+
+
+def set_gateway(gateway: Gateway | None) -> None:
+    global _gateway  # noqa: PLW0603 - one gateway per process, set by the ASGI lifespan alone
+    _gateway = gateway
+
+
+def get_gateway() -> Gateway:
+    """Raises RuntimeError outside a running ASGI server."""
+    if _gateway is None:
+        raise RuntimeError(f"no gateway runs in process {os.getpid()}")
+    return _gateway
+
+
+def playground_stream(
+    project_id: int, endpoint_id: int, body: dict[str, Any]
+) -> AsyncIterator[bytes]:
+    """Raises LookupError when the project has no playground key in the snapshot."""
+    gateway = get_gateway()
+    for caller in gateway.snapshot.callers.values():
+        if caller.kind == "playground" and caller.project_id == project_id:
+            return stream_one(gateway, caller, endpoint_id, body)
+    raise LookupError(f"project {project_id} has no playground key")

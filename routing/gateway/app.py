@@ -1,0 +1,102 @@
+"""The data plane's ASGI callable: `/v1/*`, outside Django's middleware."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Awaitable, Callable
+
+from routing.core.errors import HubError
+from routing.core.moment import Moment
+from routing.gateway.asgi import Receive, Scope, Send, Sink
+from routing.gateway.errors import JSON_HEADERS, error_body, error_headers
+from routing.gateway.listing import model_body, models_body
+from routing.gateway.service import Gateway
+
+logger = logging.getLogger("panelboard.gateway")
+
+PREFIX = "/v1/"
+Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class GatewayApp:
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/v1/chat/completions": ("POST", self._chat),
+            "/v1/models": ("GET", self._models),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        route = self._routes.get(path)
+        if route is None and path.startswith("/v1/models/"):
+            route = ("GET", self._model)
+        try:
+            if route is None:
+                raise _no_route(path)
+            if scope["method"] != route[0]:
+                raise _wrong_method(scope["method"], path, route[0])
+            await route[1](scope, receive, send)
+        except HubError as error:
+            await self._refuse(error, receive, send)
+        except Exception:
+            logger.exception("the gateway failed at %s", path)
+            await self._refuse(_our_fault(), receive, send)
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.gateway.chat(scope["headers"], receive, send)
+
+    async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._authenticate(scope)
+        gateway = self.gateway
+        await _reply(send, receive, models_body(gateway.snapshot, gateway.health, self._moment()))
+
+    async def _model(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._authenticate(scope)
+        gateway = self.gateway
+        path_id = scope["path"].removeprefix("/v1/models/")
+        body = model_body(path_id, gateway.snapshot, gateway.health, self._moment())
+        await _reply(send, receive, body)
+
+    def _authenticate(self, scope: Scope) -> None:
+        self.gateway.authenticate(scope["headers"], self.gateway.wall())
+
+    def _moment(self) -> Moment:
+        gateway = self.gateway
+        return Moment(gateway.monotonic(), dt.datetime.fromtimestamp(gateway.wall(), dt.UTC))
+
+    async def _refuse(self, error: HubError, receive: Receive, send: Send) -> None:
+        request_id = str(self.gateway.new_request_id(self.gateway.wall()))
+        headers = [*error_headers(error), (b"x-request-id", request_id.encode())]
+        await Sink(receive, send).reply(error.status, headers, error_body(error, request_id))
+
+
+async def _reply(send: Send, receive: Receive, body: bytes) -> None:
+    await Sink(receive, send).reply(200, JSON_HEADERS, body)
+
+
+def _no_route(path: str) -> HubError:
+    return HubError(
+        404,
+        "unknown_url",
+        f"There is nothing at {path[:200]}. The hub serves POST /v1/chat/completions, "
+        "GET /v1/models and GET /v1/models/<id>",
+        should_retry=False,
+    )
+
+
+def _wrong_method(method: str, path: str, allowed: str) -> HubError:
+    return HubError(
+        405, "method_not_allowed", f"{path} takes {allowed}, not {method}", should_retry=False
+    )
+
+
+def _our_fault() -> HubError:
+    return HubError(
+        500,
+        "internal_error",
+        "The hub failed at this request; its log says why, under this request id",
+        kind="server_error",
+        should_retry=True,
+    )

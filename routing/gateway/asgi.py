@@ -1,0 +1,135 @@
+"""The few ASGI pieces the gateway needs: reading a bounded body, and a sink that knows its client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from routing.adapters.base import Headers
+from routing.core.errors import HubError
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_TIMEOUT_S = 60.0
+
+
+class ClientGone(Exception):
+    """The client closed its connection before it had sent the whole request."""
+
+
+async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> bytes:
+    """Raises HubError 413, 415, 408 or 400, and ClientGone."""
+    _check_headers(headers, limit_bytes)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return _within(body, limit_bytes)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _read_rest(receive, body, limit_bytes)
+    except TimeoutError:
+        raise HubError(
+            408, "request_timeout", f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s"
+        ) from None
+
+
+async def _read_rest(receive: Receive, first: bytes, limit_bytes: int) -> bytes:
+    parts, size = [first], len(first)
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _check_headers(headers: Headers, limit_bytes: int) -> None:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value[:19]) > limit_bytes:
+            raise _too_large(limit_bytes)
+        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            raise HubError(
+                415,
+                "unsupported_content_encoding",
+                "Send the body uncompressed: this endpoint does not decode compressed requests",
+            )
+
+
+def _within(body: bytes, limit_bytes: int) -> bytes:
+    if len(body) > limit_bytes:
+        raise _too_large(limit_bytes)
+    return body
+
+
+def _too_large(limit_bytes: int) -> HubError:
+    return HubError(
+        413,
+        "request_too_large",
+        f"The request body is larger than {limit_bytes // 2**20} MiB. Send less, or ask an "
+        "administrator to raise PANELBOARD_MAX_BODY_MIB",
+        should_retry=False,
+    )
+
+
+class Sink:
+    """Where an answer goes. `gone` turns true when the client leaves before the last byte."""
+
+    __slots__ = ("_on_gone", "_receive", "_send", "_watcher", "finished", "gone", "started")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+        self._on_gone: Callable[[], object] | None = None
+        self.started = False
+        self.finished = False
+        self.gone = False
+
+    def watch(self, on_gone: Callable[[], object]) -> None:
+        """Calls `on_gone` when the client leaves. Costs a task, so fast answers never ask for it."""
+        if self._watcher is None and not self.finished:
+            self._on_gone = on_gone
+            self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
+
+    async def _wait_for_disconnect(self) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                break
+        if not self.finished:
+            self.gone = True
+            if self._on_gone is not None:
+                self._on_gone()
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes = b"") -> None:
+        """The terminal event: from here on the answer counts as delivered."""
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.finish(body)
+
+    def close(self) -> None:
+        self.finished = True
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None

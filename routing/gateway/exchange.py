@@ -1,0 +1,336 @@
+"""One chat request from its plan to its last byte: the attempt loop and the relay.
+
+Another endpoint is tried only while nothing was sent to the client. Everything the client gets
+comes from one attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, StreamReader
+from routing.adapters.registry import adapter_for
+from routing.adapters.sse import looks_like_stream
+from routing.core.catalog import Endpoint
+from routing.core.errors import (
+    FAILS_OVER,
+    BrokenAnswer,
+    FailureClass,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from routing.gateway.asgi import Sink
+from routing.gateway.attempt import Attempt
+from routing.gateway.errors import client_error, error_event
+from routing.gateway.recording import Money, decimal_text, outcome_of
+from routing.gateway.scribe import Scribe
+from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
+
+MAX_REPLY_BYTES = 64 * 2**20
+MAX_ERROR_BYTES = 256 * 2**10
+PROGRESS_CHARS = 4096  # a progress record at least this often, besides each second
+DRAIN_S = 1.0  # after the last event: how long the connection may take to become reusable
+BACKOFF_FIRST_S = 0.25
+BACKOFF_LONGEST_S = 8.0
+RETRIED_AT_THE_SAME = frozenset({FailureClass.CONNECT, FailureClass.TRANSIENT})
+
+STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Exchange:
+    """`run` answers the client or raises HubError; `tick` keeps the deadlines."""
+
+    __slots__ = ("call", "draining_until", "scribe", "sink", "stop", "task", "writing_since")
+
+    def __init__(self, scribe: Scribe, sink: Sink, call: ChatCall) -> None:
+        self.scribe = scribe
+        self.sink = sink
+        self.call = call
+        self.task = asyncio.current_task()
+        self.stop: UpstreamError | None = None  # why we cancelled our own task
+        self.writing_since: float | None = None
+        self.draining_until: float | None = None
+
+    # --- the loop -----------------------------------------------------------------------------
+    async def run(self, attempts: Sequence[Endpoint], max_attempts: int) -> None:
+        """Raises HubError when every attempt failed before the first byte to the client."""
+        queue, no = list(attempts), 0
+        while True:
+            endpoint = queue.pop(0)
+            adapter = adapter_for(endpoint.provider.dialect)
+            credential = endpoint.credentials[0]
+            try:
+                built = adapter.build(self.call, endpoint, credential.secret)
+            except UpstreamError as unsayable:  # not in this dialect; perhaps in the next one's
+                if queue:
+                    continue
+                raise client_error(unsayable, endpoint.provider.name, no) from None
+            no += 1
+            error = await self._try(adapter, endpoint, no, built, credential.id)
+            if error is None:
+                return
+            if self.sink.started:
+                await self._break_off(endpoint, error)
+                return
+            delay_s = self._next(error, endpoint, queue, no, max_attempts)
+            if delay_s is None:
+                raise client_error(error, endpoint.provider.name, no)
+            if delay_s:
+                await asyncio.sleep(delay_s)
+
+    def _next(
+        self,
+        error: UpstreamError,
+        endpoint: Endpoint,
+        queue: list[Endpoint],
+        no: int,
+        max_attempts: int,
+    ) -> float | None:
+        """Seconds to wait before the next attempt, or None when this was the last."""
+        if error.failure not in FAILS_OVER or no >= max_attempts:
+            return None
+        if error.failure is FailureClass.CONTEXT:
+            window = endpoint.context_window or 0
+            queue[:] = [other for other in queue if (other.context_window or 0) > window]
+        if queue:
+            return 0.0
+        gateway = self.scribe.gateway
+        if error.failure not in RETRIED_AT_THE_SAME or not gateway.health.may_retry(endpoint.id):
+            return None
+        queue.append(endpoint)
+        ceiling_s = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** (no - 1))
+        return float(gateway.rng.random() * ceiling_s)
+
+    # --- one attempt --------------------------------------------------------------------------
+    async def _try(
+        self, adapter: Adapter, endpoint: Endpoint, no: int, built: BuiltRequest, credential_id: int
+    ) -> UpstreamError | None:
+        """None when the client has its whole answer. Settles the attempt on every path."""
+        gateway = self.scribe.gateway
+        attempt = Attempt(endpoint, no, gateway.monotonic(), gateway.wall())
+        attempt.dropped = built.dropped
+        self.scribe.intend(attempt, credential_id)
+        gateway.health.on_start(endpoint.id, attempt.sent_at)
+        try:
+            answer = await gateway.upstream.send(self._request(attempt, built))
+            try:
+                await self._read(adapter, attempt, answer)
+            finally:
+                await answer.aclose()
+        except UpstreamError as error:
+            return self._failed(attempt, error)
+        except asyncio.CancelledError:
+            if self.stop is None:  # not ours: the server is stopping
+                self._failed(attempt, _STOPPING)
+                raise
+            return self._failed(attempt, self.take_stop())
+        return None
+
+    def _failed(self, attempt: Attempt, error: UpstreamError) -> UpstreamError | None:
+        if attempt.settled:
+            return None  # the answer was complete; only the connection's end went wrong
+        self.scribe.failed(attempt, error)
+        return error
+
+    def _request(self, attempt: Attempt, built: BuiltRequest) -> UpstreamRequest:
+        provider = attempt.endpoint.provider
+        mark = b"%b-%d" % (str(self.scribe.request_id).encode(), attempt.no)
+        return UpstreamRequest(
+            "POST",
+            provider.base_url + built.path,
+            [*built.headers, (b"x-request-id", mark)],
+            built.body,
+            self.scribe.gateway.deadlines_for(provider),
+        )
+
+    async def _read(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
+        attempt.status = answer.status
+        attempt.headers_at = self.scribe.gateway.monotonic()
+        attempt.provider_request_id = adapter.request_id_of(attempt.endpoint, answer.headers)
+        if not 200 <= answer.status < 300:
+            body = await answer.read(MAX_ERROR_BYTES)
+            raise adapter.read_error(attempt.endpoint, answer.status, answer.headers, body)
+        if self.call.stream:
+            await self._relay(adapter, attempt, answer)
+        else:
+            await self._reply(adapter, attempt, answer)
+
+    async def _reply(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
+        body = await answer.read(MAX_REPLY_BYTES)
+        reply = adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
+        attempt.last_chunk_at = self.scribe.gateway.monotonic()
+        money = self.scribe.price(attempt, reply.usage, reply.output_chars)
+        self.scribe.answered(
+            attempt,
+            money,
+            usage_raw=reply.usage_raw,
+            finish_reason=reply.finish_reason,
+            response_model=reply.response_model,
+        )
+        await self._before_last_byte()
+        headers = [(b"content-type", b"application/json"), *self._headers(attempt, money)]
+        await self.sink.reply(200, headers, reply.raw)
+
+    async def _relay(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
+        """Holds everything back until the first content, then passes bytes on as they come."""
+        if not looks_like_stream(answer.headers):
+            body = await answer.read(MAX_ERROR_BYTES)
+            adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
+            raise BrokenAnswer("not_a_stream", "a stream was asked for, one piece came")
+        attempt.reader = reader = adapter.open_stream(self.call, attempt.endpoint)
+        if self.call.wants_usage:
+            reader.note = lambda usage: self.scribe.price(
+                attempt, usage, reader.output_chars
+            ).note()
+        sink, monotonic = self.sink, self.scribe.gateway.monotonic
+        held = b""
+        async for data in answer.chunks():
+            if attempt.settled:
+                continue  # after the last event: read on, so that the connection can be reused
+            out = reader.feed(data)
+            attempt.last_chunk_at = now = monotonic()
+            if attempt.answer_at is None:
+                attempt.mark_first(now)
+            if reader.error is not None:
+                if out and sink.started:
+                    await self._write(out)
+                raise reader.error
+            if reader.done:
+                await self._finish(attempt, reader, held + out)
+            elif sink.started:
+                if out:
+                    await self._write(out)
+                    if reader.output_chars - attempt.progress_chars >= PROGRESS_CHARS:
+                        self.scribe.progress(attempt)
+            else:
+                held += out
+                if reader.content_started:
+                    await self._start_stream(attempt)
+                    await self._write(held)
+                    held = b""
+        if not attempt.settled:
+            out = reader.close()
+            if reader.error is not None:
+                raise reader.error
+            await self._finish(attempt, reader, held + out)
+
+    async def _start_stream(self, attempt: Attempt) -> None:
+        await self.sink.start(200, [*STREAM_HEADERS, *self._headers(attempt, None)])
+
+    async def _write(self, data: bytes) -> None:
+        self.writing_since = self.scribe.gateway.monotonic()
+        await self.sink.write(data)
+        self.writing_since = None
+
+    async def _finish(self, attempt: Attempt, reader: StreamReader, last: bytes) -> None:
+        money = self.scribe.price(attempt, reader.usage, reader.output_chars)
+        self.scribe.answered(
+            attempt,
+            money,
+            usage_raw=reader.usage_raw,
+            finish_reason=reader.finish_reason,
+            response_model=reader.response_model,
+        )
+        self.draining_until = self.scribe.gateway.monotonic() + DRAIN_S
+        if not self.sink.started:
+            await self._start_stream(attempt)
+        await self._before_last_byte()
+        await self.sink.finish(last)
+
+    async def _before_last_byte(self) -> None:
+        if self.scribe.gateway.settings.durability == "host":
+            await self.scribe.gateway.spool.durable()
+
+    async def _break_off(self, endpoint: Endpoint, error: UpstreamError) -> None:
+        """After content: an error event and the end. Never another endpoint, never [DONE]."""
+        self.scribe.request_done(outcome_of(error), 200, error.code or error.failure)
+        if self.sink.gone:
+            return
+        told = client_error(error, endpoint.provider.name, self.scribe.attempts)
+        await self.sink.finish(error_event(told, str(self.scribe.request_id)))
+
+    def _headers(self, attempt: Attempt, money: Money | None) -> Headers:
+        """A stream's cost is not known when its headers leave; its usage chunk carries it."""
+        scribe, endpoint = self.scribe, attempt.endpoint
+        policy = scribe.decision.policy if scribe.decision is not None else ""
+        headers: Headers = [
+            (b"x-request-id", str(scribe.request_id).encode()),
+            (b"x-panelboard-provider", endpoint.provider.slug.encode()),
+            (b"x-panelboard-model", endpoint.model.name.encode()),
+            (b"x-panelboard-policy", policy.encode()),
+            (b"x-panelboard-attempts", b"%d" % attempt.no),
+            (b"x-panelboard-overhead-ms", b"%.2f" % (scribe.overhead_s * 1000.0)),
+        ]
+        if money is not None:
+            headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
+        if attempt.dropped:
+            headers.append((b"x-panelboard-dropped-params", ",".join(attempt.dropped).encode()))
+        if endpoint.provider.simulated:
+            headers.append((b"x-panelboard-simulated", b"true"))
+        return headers
+
+    # --- deadlines and leaving clients --------------------------------------------------------
+    def tick(self, now: float) -> None:
+        """Called a few times a second while the request runs."""
+        self.sink.watch(self._client_left)
+        attempt = self.scribe.attempt
+        if attempt is None or self.stop is not None:
+            return
+        if attempt.settled:
+            if self.draining_until is not None and now > self.draining_until:
+                self._interrupt(UpstreamTimeout("drain", "the connection was not closed in time"))
+            return
+        late = self._late(attempt, now)
+        if late is not None:
+            self._interrupt(late)
+        elif now - attempt.sent_at >= 1.0:
+            self.scribe.progress(attempt)
+
+    def _late(self, attempt: Attempt, now: float) -> UpstreamError | None:
+        limits = self.scribe.gateway.deadlines_for(attempt.endpoint.provider)
+        if now - self.scribe.received_at > limits.total_s:
+            return UpstreamTimeout("total", f"not finished after {limits.total_s:g} s")
+        writing = self.writing_since
+        if writing is not None:
+            if now - writing > limits.client_write_s:
+                return UpstreamError(
+                    FailureClass.CANCELLED, "the client stopped reading", code="client_stalled"
+                )
+        elif attempt.content_at is None:
+            waits = self.call.stream or attempt.headers_at is None
+            if waits and now - attempt.sent_at > limits.first_content_s:
+                return UpstreamTimeout(
+                    "first_content", f"no content after {limits.first_content_s:g} s"
+                )
+        elif attempt.silent_for_s(now) > limits.progress_s:
+            return UpstreamTimeout("progress", f"no content for {limits.progress_s:g} s")
+        return None
+
+    def _client_left(self) -> None:
+        attempt = self.scribe.attempt
+        if attempt is None or not attempt.settled or not self.sink.finished:
+            self._interrupt(
+                UpstreamError(FailureClass.CANCELLED, "the client left", code="client_closed")
+            )
+
+    def _interrupt(self, reason: UpstreamError) -> None:
+        if self.stop is None and self.task is not None:
+            self.stop = reason
+            self.task.cancel()
+
+    def take_stop(self) -> UpstreamError:
+        reason = self.stop or _STOPPING
+        self.stop = None
+        if self.task is not None:
+            self.task.uncancel()
+        return reason
+
+
+_STOPPING = UpstreamError(
+    FailureClass.CANCELLED, "the gateway is stopping", code="gateway_stopping"
+)

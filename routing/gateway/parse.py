@@ -1,0 +1,288 @@
+"""A chat request's body, checked once: the call to send on, and the facts to route by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+import orjson
+
+from routing.adapters.base import ChatCall
+from routing.adapters.estimate import estimate_input_tokens
+from routing.core.catalog import Snapshot
+from routing.core.errors import HubError
+from routing.core.names import find_model, near_models, resolve
+from routing.core.request import (
+    DEFAULT_OUTPUT_TOKENS,
+    NO_PREFERENCES,
+    ProviderPreferences,
+    RequestFacts,
+)
+
+MAX_FALLBACK_MODELS = 4
+MAX_NAME_CHARS = 300
+T = TypeVar("T")
+SORTS = ("price", "throughput", "latency")
+
+
+def load_json(raw: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise bad_request("invalid_json", f"The body is not valid JSON: {exc}") from None
+    if not isinstance(body, dict):
+        raise bad_request("invalid_json", "The body must be a JSON object")
+    return body
+
+
+def parse_chat(
+    body: dict[str, Any], raw: bytes, snapshot: Snapshot
+) -> tuple[ChatCall, RequestFacts]:
+    """Takes the hub's own fields (`provider`, `models`) out of `body`. Raises HubError 400, 404."""
+    requested = _model_name(body)
+    messages = _messages(body)
+    stream = _optional(body, "stream", bool) or False
+    options = _optional(body, "stream_options", dict) or {}
+    preferences = parse_preferences(body.pop("provider", None))
+    fallbacks = _fallback_models(body.pop("models", None), snapshot)
+    found = resolve(requested, snapshot)
+    cap = _max_tokens(body)
+    call = ChatCall(body, stream, options.get("include_usage") is True, raw)
+    facts = RequestFacts(
+        requested_model=requested,
+        model=found.model,
+        objective=found.objective,
+        pinned_provider=found.pinned_provider,
+        policy_name=found.policy_name,
+        input_tokens=estimate_input_tokens(body, len(raw)),
+        output_tokens=min(DEFAULT_OUTPUT_TOKENS, cap) if cap else DEFAULT_OUTPUT_TOKENS,
+        max_output_tokens=cap,
+        stream=stream,
+        needs=_needs(body, messages),
+        parameters=frozenset(body) if preferences.require_parameters else frozenset(),
+        service_tier=_optional(body, "service_tier", str) or "",
+        preferences=preferences,
+        fallback_models=fallbacks,
+    )
+    return call, facts
+
+
+def bad_request(code: str, message: str, param: str | None = None) -> HubError:
+    return HubError(400, code, message, param=param, should_retry=False)
+
+
+def _model_name(body: dict[str, Any]) -> str:
+    name = body.get("model")
+    if name is None:
+        raise bad_request(
+            "missing_model", "The body has no 'model'. GET /v1/models lists them", "model"
+        )
+    if not isinstance(name, str) or not name or len(name) > MAX_NAME_CHARS:
+        raise bad_request("invalid_type", "'model' must be a model id (a string)", "model")
+    return name
+
+
+def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise bad_request(
+            "invalid_messages", "'messages' must be a list with at least one message", "messages"
+        )
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise bad_request(
+                "invalid_messages",
+                f"messages[{i}] must be an object with a 'role'",
+                f"messages[{i}]",
+            )
+    return messages
+
+
+_TYPE_NAMES = {
+    bool: "true or false",
+    dict: "an object",
+    str: "a string",
+    list: "a list",
+    int: "a whole number",
+}
+
+
+def _optional(body: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise bad_request("invalid_type", f"'{name}' must be {_TYPE_NAMES[kind]}", name)
+    return value
+
+
+def _max_tokens(body: dict[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = _optional(body, name, int)
+        if value is not None:
+            if not 1 <= value <= 10_000_000:
+                raise bad_request("invalid_value", f"'{name}' must be at least 1", name)
+            return value
+    return None
+
+
+def _needs(body: dict[str, Any], messages: list[dict[str, Any]]) -> frozenset[str]:
+    """Capabilities without which an answer would be wrong rather than worse."""
+    needs: set[str] = set()
+    if _optional(body, "tools", list) and body.get("tool_choice") != "none":
+        needs.add("tools")
+    wanted = _optional(body, "response_format", dict)
+    if wanted is not None:
+        needs.update(_FORMAT_NEEDS.get(wanted.get("type", ""), ()))
+    if body.get("logprobs") is True:
+        needs.add("logprobs")
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            needs.update(
+                _PART_NEEDS[kind] for kind in map(_part_kind, content) if kind in _PART_NEEDS
+            )
+    return frozenset(needs) if needs else _NOTHING
+
+
+_NOTHING: frozenset[str] = frozenset()
+_FORMAT_NEEDS = {"json_schema": ("structured_output",), "json_object": ("json_mode",)}
+_PART_NEEDS = {"image_url": "vision", "input_audio": "audio_in"}
+
+
+def _part_kind(part: object) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def _fallback_models(value: object, snapshot: Snapshot) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    names = _names(value, "models")
+    if len(names) > MAX_FALLBACK_MODELS:
+        raise bad_request(
+            "invalid_value", f"'models' takes at most {MAX_FALLBACK_MODELS} ids", "models"
+        )
+    found: list[str] = []
+    for name in names:
+        model = find_model(name, snapshot)
+        if model is None:
+            near = ", ".join(near_models(name, snapshot)) or "GET /v1/models lists them"
+            raise HubError(
+                404,
+                "model_not_found",
+                f"The fallback model '{name[:200]}' does not exist on this hub. Near: {near}",
+                param="models",
+                should_retry=False,
+            )
+        found.append(model)
+    return tuple(found)
+
+
+def _names(value: object, param: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise bad_request("invalid_type", f"'{param}' must be a list of strings", param)
+    return tuple(value)
+
+
+def _price(value: object, param: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise bad_request("invalid_type", f"'{param}' must be a price in USD per 1M tokens", param)
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        price = Decimal(-1)
+    if not price.is_finite() or price < 0:
+        raise bad_request("invalid_value", f"'{param}' must be a price in USD per 1M tokens", param)
+    return str(value)
+
+
+def _number(value: object, param: str) -> float:
+    if isinstance(value, dict):  # {"p50": 40}: the median is what is compared here
+        value = value.get("p50")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise bad_request(
+            "invalid_type", f"'{param}' must be a number, or {{\"p50\": number}}", param
+        )
+    return float(value)
+
+
+def _flag(value: object, param: str) -> bool:
+    if not isinstance(value, bool):
+        raise bad_request("invalid_type", f"'{param}' must be true or false", param)
+    return value
+
+
+def _sort(value: object, param: str) -> str:
+    if isinstance(value, dict):
+        value = value.get("by")
+    if value not in SORTS:
+        raise bad_request("invalid_value", f"'{param}' must be one of {', '.join(SORTS)}", param)
+    return str(value)
+
+
+def _data_collection(value: object, param: str) -> str:
+    if value not in ("allow", "deny"):
+        raise bad_request("invalid_value", f"'{param}' must be 'allow' or 'deny'", param)
+    return str(value)
+
+
+_PREFERENCE_PARSERS: dict[str, Callable[[object, str], Any]] = {
+    "order": _names,
+    "only": _names,
+    "ignore": _names,
+    "quantizations": _names,
+    "allow_fallbacks": _flag,
+    "require_parameters": _flag,
+    "data_collection": _data_collection,
+    "sort": _sort,
+    "preferred_min_throughput": _number,
+    "preferred_max_latency": _number,
+}
+_MAX_PRICE_FIELDS = {"prompt": "max_price_prompt", "completion": "max_price_completion"}
+
+
+def parse_preferences(value: object) -> ProviderPreferences:
+    """The `provider` object of a body. Raises HubError 400 naming the field."""
+    if value is None:
+        return NO_PREFERENCES
+    if not isinstance(value, dict):
+        raise bad_request("invalid_type", "'provider' must be an object", "provider")
+    fields: dict[str, Any] = {}
+    for name, item in value.items():
+        if item is None:
+            continue
+        if name == "max_price":
+            fields.update(_max_price(item))
+            continue
+        parser = _PREFERENCE_PARSERS.get(name)
+        if parser is None:
+            known = ", ".join([*_PREFERENCE_PARSERS, "max_price"])
+            raise bad_request(
+                "unknown_parameter",
+                f"'provider.{str(name)[:60]}' is not known here. Known: {known}",
+                f"provider.{str(name)[:60]}",
+            )
+        fields[name] = parser(item, f"provider.{name}")
+    return ProviderPreferences(**fields)
+
+
+def _max_price(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise bad_request(
+            "invalid_type", "'provider.max_price' must be an object", "provider.max_price"
+        )
+    fields: dict[str, str] = {}
+    for name, item in value.items():
+        field = _MAX_PRICE_FIELDS.get(name)
+        param = f"provider.max_price.{str(name)[:60]}"
+        if field is None:
+            raise bad_request(
+                "unknown_parameter",
+                f"'{param}' is not known here. Known: prompt, completion",
+                param,
+            )
+        if item is not None:
+            fields[field] = _price(item, param)
+    return fields

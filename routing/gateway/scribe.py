@@ -1,0 +1,249 @@
+"""Writes down one request: each record before the bytes it stands for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from routing.core.catalog import Caller
+from routing.core.decision import Decision
+from routing.core.errors import UpstreamError
+from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone
+from routing.core.request import RequestFacts
+from routing.core.usage import NO_USAGE, Usage
+from routing.gateway.attempt import Attempt
+from routing.gateway.recording import (
+    Money,
+    completed,
+    money_of_failure,
+    outcome_of,
+    output_speed_tps,
+    price_usage,
+)
+
+if TYPE_CHECKING:
+    from routing.gateway.service import Gateway
+
+MESSAGE_CHARS = 300
+SURFACE_CHAT = "chat"
+
+
+class Scribe:
+    __slots__ = (
+        "attempt",
+        "caller",
+        "decision",
+        "done",
+        "facts",
+        "gateway",
+        "money",
+        "overhead_s",
+        "received_at",
+        "received_wall",
+        "request_id",
+        "started_utc",
+        "waiting_since",
+    )
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request_id: UUID,
+        caller: Caller,
+        received_at: float,
+        received_wall: float,
+    ) -> None:
+        self.gateway = gateway
+        self.request_id = request_id
+        self.caller = caller
+        self.received_at = received_at  # monotonic seconds
+        self.received_wall = received_wall  # Unix seconds
+        self.started_utc = dt.datetime.fromtimestamp(received_wall, dt.UTC)
+        self.facts = RequestFacts(requested_model="", model="")
+        self.decision: Decision | None = None
+        self.attempt: Attempt | None = None
+        self.money: Money | None = None  # of the last attempt that ended
+        self.waiting_since = received_at  # our own time runs: until sent, and between attempts
+        self.overhead_s = 0.0
+        self.done = False
+
+    @property
+    def attempts(self) -> int:
+        return self.attempt.no if self.attempt is not None else 0
+
+    # --- money --------------------------------------------------------------------------------
+    def price(self, attempt: Attempt, usage: Usage, output_chars: int) -> Money:
+        """Prices in force when the request arrived; what the provider left out is estimated."""
+        return self._priced(attempt, completed(usage, self.facts.input_tokens, output_chars))
+
+    def _priced(self, attempt: Attempt, usage: Usage) -> Money:
+        return price_usage(usage, attempt.endpoint, self.started_utc, self.facts.service_tier)
+
+    # --- attempts -----------------------------------------------------------------------------
+    def intend(self, attempt: Attempt, credential_id: int) -> None:
+        self.attempt = attempt
+        self.overhead_s += attempt.sent_at - self.waiting_since
+        endpoint, caller, facts, decision = attempt.endpoint, self.caller, self.facts, self.decision
+        self.gateway.spool.append(
+            Intent(
+                request_id=self.request_id,
+                attempt_no=attempt.no,
+                started_at=attempt.started_wall,
+                received_at=self.received_wall,
+                endpoint_id=endpoint.id,
+                credential_id=credential_id,
+                key_id=caller.key_id,
+                project_id=caller.project_id,
+                organization_id=caller.organization_id,
+                kind=caller.kind,
+                surface=SURFACE_CHAT,
+                requested_model=facts.requested_model,
+                model_id=endpoint.model.id,
+                upstream_model=endpoint.upstream_model,
+                stream=facts.stream,
+                input_estimate=facts.input_tokens,
+                simulated=endpoint.provider.simulated,
+                service_tier=facts.service_tier,
+                policy=decision.policy if decision is not None else "",
+                policy_version=decision.policy_version if decision is not None else 0,
+            )
+        )
+
+    def progress(self, attempt: Attempt) -> None:
+        reader = attempt.reader
+        if reader is None or reader.output_chars == attempt.progress_chars:
+            return
+        attempt.progress_chars = reader.output_chars
+        self.gateway.spool.append(
+            Progress(
+                request_id=self.request_id,
+                attempt_no=attempt.no,
+                output_chars=reader.output_chars,
+                content_frames=reader.content_frames,
+                provider_request_id=attempt.provider_request_id,
+                ttft_ms=attempt.ms(attempt.content_at),
+            )
+        )
+
+    def answered(
+        self,
+        attempt: Attempt,
+        money: Money,
+        *,
+        usage_raw: bytes,
+        finish_reason: str,
+        response_model: str,
+    ) -> None:
+        """The attempt and the request ended well; to be called before the last byte goes out."""
+        now = self.gateway.monotonic()
+        self._finish(
+            attempt, Outcome.OK, money, now, None, usage_raw, finish_reason, response_model
+        )
+        ttft_ms = attempt.ms(attempt.content_at)
+        speed_tps = output_speed_tps(
+            money.usage.output_total, ttft_ms, attempt.ms(attempt.last_chunk_at)
+        )
+        self.gateway.health.on_success(attempt.endpoint.id, now, ttft_ms, speed_tps)
+        self.request_done(Outcome.OK, 200, "")
+
+    def failed(self, attempt: Attempt, error: UpstreamError) -> None:
+        """The attempt failed; the request may go on."""
+        now = self.gateway.monotonic()
+        self.waiting_since = now
+        reader = attempt.reader
+        if reader is None:
+            usage, chars, raw, finish_reason, response_model = NO_USAGE, 0, b"", "", ""
+        else:
+            usage, chars, raw = reader.usage, reader.output_chars, reader.usage_raw
+            finish_reason, response_model = reader.finish_reason, reader.response_model
+        money = money_of_failure(
+            error, usage, chars, self.facts.input_tokens, lambda full: self._priced(attempt, full)
+        )
+        self._finish(
+            attempt, outcome_of(error), money, now, error, raw, finish_reason, response_model
+        )
+        self.gateway.health.on_failure(attempt.endpoint.id, now, error.failure, error.retry_after_s)
+        self.gateway.note_failure(attempt.endpoint, error)
+
+    def _finish(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        money: Money,
+        now: float,
+        error: UpstreamError | None,
+        usage_raw: bytes,
+        finish_reason: str,
+        response_model: str,
+    ) -> None:
+        attempt.settled = True
+        self.money = money
+        status = attempt.status
+        if error is not None and error.status is not None:
+            status = error.status
+        self.gateway.spool.append(
+            Finish(
+                request_id=self.request_id,
+                attempt_no=attempt.no,
+                outcome=outcome,
+                http_status=status,
+                error_code=error.code if error is not None else "",
+                error_message=error.message[:MESSAGE_CHARS] if error is not None else "",
+                failure=error.failure if error is not None else "",
+                response_model=response_model,
+                provider_request_id=attempt.provider_request_id,
+                finish_reason=finish_reason,
+                usage=money.usage,
+                usage_raw=usage_raw,
+                cost_usd=money.charge.amount_usd,
+                cost_status=money.status,
+                lines=money.charge.lines,
+                headers_ms=attempt.ms(attempt.headers_at),
+                ttft_ms=attempt.ms(attempt.content_at),
+                ttfa_ms=attempt.ms(attempt.answer_at),
+                last_chunk_ms=attempt.ms(attempt.last_chunk_at),
+                e2e_ms=(now - attempt.sent_at) * 1000.0,
+                content_frames=attempt.reader.content_frames if attempt.reader is not None else 0,
+                dropped_params=attempt.dropped,
+            )
+        )
+
+    # --- the request --------------------------------------------------------------------------
+    def request_done(self, outcome: Outcome, status: int, code: str) -> None:
+        """Once per request; later calls change nothing. `status` is what the client got."""
+        if self.done:
+            return
+        self.done = True
+        caller, facts, attempt, decision = self.caller, self.facts, self.attempt, self.decision
+        now = self.gateway.monotonic()
+        if attempt is None:
+            self.overhead_s = now - self.received_at
+        content_at = attempt.content_at if attempt is not None else None
+        model = self.gateway.snapshot.models.get(facts.model)
+        self.gateway.spool.append(
+            RequestDone(
+                request_id=self.request_id,
+                received_at=self.received_wall,
+                key_id=caller.key_id,
+                project_id=caller.project_id,
+                organization_id=caller.organization_id,
+                kind=caller.kind,
+                surface=SURFACE_CHAT,
+                requested_model=facts.requested_model,
+                model_id=model.id if model is not None else None,
+                stream=facts.stream,
+                outcome=outcome,
+                http_status=status,
+                error_code=code,
+                attempts=self.attempts,
+                endpoint_id=attempt.endpoint.id if attempt is not None and status == 200 else None,
+                ttft_ms=None if content_at is None else (content_at - self.received_at) * 1000.0,
+                e2e_ms=(now - self.received_at) * 1000.0,
+                overhead_ms=self.overhead_s * 1000.0,
+                simulated=attempt is not None and attempt.endpoint.provider.simulated,
+                policy=decision.policy if decision is not None else "",
+                policy_version=decision.policy_version if decision is not None else 0,
+                decision=decision,
+            )
+        )

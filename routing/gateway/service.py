@@ -1,0 +1,274 @@
+"""The gateway of one process: its parts, its running requests, and the way a request takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from routing.adapters.base import ChatCall, Headers
+from routing.core.catalog import Caller, Endpoint, Provider, Snapshot
+from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
+from routing.core.decision import Decision
+from routing.core.errors import FailureClass, HubError, UpstreamError
+from routing.core.health import HealthBook
+from routing.core.ids import uuid7
+from routing.core.moment import Moment
+from routing.core.plan import NoEndpointLeft, choose_policy, plan
+from routing.core.record import Outcome
+from routing.core.request import RequestFacts
+from routing.gateway.asgi import ClientGone, Receive, Send, Sink, read_body
+from routing.gateway.auth import authenticate
+from routing.gateway.errors import error_body, error_headers
+from routing.gateway.exchange import Exchange
+from routing.gateway.parse import load_json, parse_chat
+from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
+from routing.gateway.scribe import Scribe
+from routing.gateway.upstream.base import UpstreamClient
+
+logger = logging.getLogger("panelboard.gateway")
+
+PARSE_IN_THREAD_BYTES = 256 * 2**10  # a larger body would hold up every other request
+
+
+class SnapshotSource(Protocol):
+    """`is_live` is False while Postgres cannot be asked whether the snapshot is still right."""
+
+    @property
+    def current(self) -> Snapshot: ...
+
+    @property
+    def is_live(self) -> bool: ...
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    pepper: bytes
+    max_body_bytes: int = 20 * 2**20
+    max_running: int = 2000
+    durability: Literal["process", "host"] = "process"
+    deadlines: Deadlines = DEFAULT_DEADLINES
+    tick_s: float = 0.25
+
+
+class Gateway:
+    def __init__(
+        self,
+        *,
+        snapshots: SnapshotSource,
+        upstream: UpstreamClient,
+        spool: Spool,
+        settings: GatewaySettings,
+        rng: Random | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.snapshots = snapshots
+        self.upstream = upstream
+        self.spool = spool
+        self.settings = settings
+        self.rng = rng or Random(secrets.randbits(64))
+        self.monotonic = monotonic
+        self.wall = wall
+        self.health = HealthBook(self.rng)
+        self.running: set[Exchange] = set()
+        self.is_draining = False
+        self._deadlines: dict[int, tuple[Provider, Deadlines]] = {}
+        self._seen_version = -1
+        self._ticker: asyncio.Task[None] | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.snapshots.current
+
+    # --- life ---------------------------------------------------------------------------------
+    async def start(self) -> None:
+        self._ticker = asyncio.get_running_loop().create_task(self._tick_for_ever())
+
+    async def stop(self, drain_s: float = 5.0) -> None:
+        """Takes no new requests, lets the running ones end, then cancels what is left."""
+        self.is_draining = True
+        tasks = [exchange.task for exchange in self.running if exchange.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=drain_s)
+        for exchange in list(self.running):
+            if exchange.task is not None:
+                exchange.task.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._ticker
+        await self.upstream.aclose()
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.tick_s)
+            now = self.monotonic()
+            for exchange in list(self.running):
+                exchange.tick(now)
+            version = self.snapshot.version
+            if version != self._seen_version:
+                self._seen_version = version
+                self.health.forget_missing(frozenset(self.snapshot.endpoints))
+
+    # --- one chat request ---------------------------------------------------------------------
+    async def chat(self, headers: Headers, receive: Receive, send: Send) -> None:
+        """Answers on `send` whatever happens; never raises but for cancellation by the server."""
+        received_at, received_wall = self.monotonic(), self.wall()
+        request_id = self.new_request_id(received_wall)
+        sink = Sink(receive, send)
+        try:
+            caller = self.authenticate(headers, received_wall)
+            raw = await read_body(receive, headers, self.settings.max_body_bytes)
+            scribe = Scribe(self, request_id, caller, received_at, received_wall)
+            await self._answer(scribe, sink, raw)
+        except HubError as error:
+            await self._refuse(sink, error, request_id)
+        except ClientGone:
+            pass
+        finally:
+            sink.close()
+
+    def authenticate(self, headers: Headers, now_unix_s: float) -> Caller:
+        return authenticate(
+            headers,
+            self.snapshot,
+            self.settings.pepper,
+            now_unix_s,
+            is_live=self.snapshots.is_live,
+        )
+
+    def new_request_id(self, wall_s: float) -> UUID:
+        return uuid7(int(wall_s * 1000), self.rng.getrandbits)
+
+    async def _answer(self, scribe: Scribe, sink: Sink, raw: bytes) -> None:
+        try:
+            self._admit()
+            body = await self._parse(raw)
+            requested = body.get("model")
+            if isinstance(requested, str):
+                scribe.facts = RequestFacts(requested_model=requested[:300], model="")
+            call, facts = parse_chat(body, raw, self.snapshot)
+            await self.run(scribe, sink, call, facts)
+        except HubError as error:
+            scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
+            raise
+
+    async def _parse(self, raw: bytes) -> dict[str, object]:
+        if len(raw) > PARSE_IN_THREAD_BYTES:
+            return await asyncio.to_thread(load_json, raw)
+        return load_json(raw)
+
+    def _admit(self) -> None:
+        if self.is_draining:
+            raise _unavailable("gateway_stopping", "This gateway is restarting. Try again", 1.0)
+        if len(self.running) >= self.settings.max_running:
+            raise _unavailable(
+                "gateway_busy", "This gateway is at its limit of running requests", 1.0
+            )
+        if not self.spool.has_room():
+            raise _unavailable(
+                "accounting_unavailable",
+                "The hub cannot write its log (spool full or disk error) and takes no request that "
+                "it could not bill. An administrator has to look at the spool folder",
+                5.0,
+            )
+
+    async def run(
+        self,
+        scribe: Scribe,
+        sink: Sink,
+        call: ChatCall,
+        facts: RequestFacts,
+        endpoint_id: int | None = None,
+    ) -> None:
+        """Plans and runs a parsed request, at one endpoint alone if `endpoint_id` is given.
+
+        Raises HubError when nothing was sent to the client.
+        """
+        scribe.facts = facts
+        snapshot = self.snapshot
+        policy = choose_policy(facts, scribe.caller, snapshot)
+        moment = Moment(self.monotonic(), scribe.started_utc)
+        try:
+            planned = plan(facts, policy, snapshot, self.health, moment, self.rng)
+        except NoEndpointLeft as refusal:
+            scribe.decision = refusal.decision
+            raise
+        scribe.decision = planned.decision
+        attempts, most = planned.attempts, policy.document.max_attempts
+        if endpoint_id is not None:
+            attempts, most = (self._only(endpoint_id, planned.decision),), 1
+        exchange = Exchange(scribe, sink, call)
+        self.running.add(exchange)
+        try:
+            await exchange.run(attempts, most)
+        except asyncio.CancelledError:
+            stop = exchange.stop
+            error = exchange.take_stop()
+            scribe.request_done(outcome_of(error), 499 if sink.gone else 503, error.code)
+            if stop is None:
+                raise
+        finally:
+            self.running.discard(exchange)
+
+    def _only(self, endpoint_id: int, decision: Decision) -> Endpoint:
+        for candidate in decision.candidates:
+            if candidate.endpoint_id == endpoint_id and not candidate.excluded:
+                return self.snapshot.endpoints[endpoint_id]
+        raise HubError(
+            404, "no_endpoint", "This endpoint cannot take the request now. See its page for why"
+        )
+
+    async def _refuse(self, sink: Sink, error: HubError, request_id: UUID) -> None:
+        if sink.gone or sink.started:
+            return
+        headers = [*error_headers(error), (b"x-request-id", str(request_id).encode())]
+        await sink.reply(error.status, headers, error_body(error, str(request_id)))
+
+    # --- what attempts ask for ----------------------------------------------------------------
+    def deadlines_for(self, provider: Provider) -> Deadlines:
+        known = self._deadlines.get(provider.id)
+        if known is not None and known[0] is provider:
+            return known[1]
+        deadlines = self.settings.deadlines
+        own_s = provider.quirks.first_content_timeout_s
+        if own_s is not None:
+            deadlines = msgspec.structs.replace(deadlines, first_content_s=own_s)
+        self._deadlines[provider.id] = (provider, deadlines)
+        return deadlines
+
+    def note_failure(self, endpoint: Endpoint, error: UpstreamError) -> None:
+        """One line an operator can act on; the provider's words, never the prompt."""
+        level = logging.ERROR if error.failure in _OPERATORS_CONCERN else logging.INFO
+        logger.log(
+            level, "attempt at %s failed: %s %s", endpoint.key, error.failure, error.code or ""
+        )
+
+
+_OPERATORS_CONCERN = frozenset(
+    {FailureClass.CREDENTIAL, FailureClass.BILLING, FailureClass.MODEL_GONE}
+)
+
+
+def outcome_of_error(error: HubError, scribe: Scribe) -> Outcome:
+    """The class of a request that ended with an error status."""
+    if scribe.attempt is None:
+        return outcome_of_refusal(error)
+    by_status = {429: Outcome.RATE_LIMITED, 504: Outcome.TIMEOUT}
+    if error.status in by_status:
+        return by_status[error.status]
+    return Outcome.PROVIDER_ERROR if error.status >= 500 else Outcome.USER_ERROR
+
+
+def _unavailable(code: str, message: str, retry_after_s: float) -> HubError:
+    return HubError(
+        503, code, message, kind="server_error", retry_after_s=retry_after_s, should_retry=True
+    )
