@@ -150,18 +150,11 @@ def _drawn(weights: Sequence[float], rng: Random) -> Ranking:
     left = [i for i, weight in enumerate(weights) if weight > 0]
     never = [i for i, weight in enumerate(weights) if weight <= 0]
     order: list[int] = []
-    rest = total
     while len(left) > 1:
-        at = rng.random() * rest
-        for position, i in enumerate(left):
-            at -= weights[i]
-            if at < 0:
-                break
-        chosen = left.pop(position)
+        chosen = rng.choices(left, [weights[i] for i in left])[0]
+        left.remove(chosen)
         order.append(chosen)
-        rest -= weights[chosen]
-    scores = [-share for share in shares]
-    return Ranking((*order, *left, *never), scores, shares)
+    return Ranking((*order, *left, *never), [-share for share in shares], shares)
 
 
 def _sorted_by(keys: Sequence[tuple[float, float]]) -> Ranking:

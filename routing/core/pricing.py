@@ -90,9 +90,9 @@ class PriceSheet:
 
         The result is shared: do not change it.
         """
-        if self._plain is not None and self._plain_since is not None:
-            if moment >= self._plain_since:
-                return self._plain
+        since = self._plain_since
+        if self._plain is not None and since is not None and moment >= since:
+            return self._plain
         return self._choose(moment, input_tokens, service_tier)
 
     def _choose(

@@ -1,0 +1,94 @@
+"""One port: `/v1/*` goes to the gateway, health checks are answered here, the rest is Django's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from dashboard.runtime import build_gateway, set_gateway
+from routing.gateway.app import PREFIX, GatewayApp
+from routing.gateway.asgi import Receive, Scope, Send, Sink
+from routing.gateway.service import Gateway
+from routing.snapshots import SnapshotWatcher
+
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Application:
+    """`PANELBOARD_SERVE` says what this process answers: all, gateway or web."""
+
+    def __init__(self, serve: str, django_application: AsgiApp) -> None:
+        self.django_application = django_application
+        self.serves_gateway = serve in ("all", "gateway")
+        self.serves_web = serve in ("all", "web")
+        self.watcher: SnapshotWatcher | None = None
+        self.gateway: Gateway | None = None
+        self.gateway_app: GatewayApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith(PREFIX) and self.serves_gateway and self.gateway_app is not None:
+            await self.gateway_app(scope, receive, send)
+        elif path in HEALTH_PATHS:
+            await self._health(path, receive, send)
+        elif self.serves_web:
+            await self.django_application(scope, receive, send)
+        else:
+            await _answer(receive, send, 404, b'{"error":"this process serves /v1/ only"}')
+
+    async def _health(self, path: str, receive: Receive, send: Send) -> None:
+        """`/livez`: the loop answers. `/readyz`: requests can be served; Postgres is not asked."""
+        problem = None if path == "/livez" else self._not_ready()
+        if problem is None:
+            await _answer(receive, send, 200, b'{"status":"ok"}')
+        else:
+            await _answer(receive, send, 503, b'{"status":"%b"}' % problem.encode())
+
+    def _not_ready(self) -> str | None:
+        gateway = self.gateway
+        if gateway is None or not gateway.snapshot.version:
+            return "configuration not loaded yet"
+        if gateway.is_draining:
+            return "draining"
+        if not gateway.spool.has_room():
+            return "spool not writable"
+        return None
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def start(self) -> None:
+        """Does not fail without Postgres: the watcher goes on trying, `/readyz` says so."""
+        self.watcher = SnapshotWatcher()
+        await self.watcher.start()
+        self.gateway = build_gateway(self.watcher)
+        await self.gateway.start()
+        set_gateway(self.gateway)
+        self.gateway_app = GatewayApp(self.gateway)
+
+    async def stop(self) -> None:
+        set_gateway(None)
+        if self.gateway is not None:
+            await self.gateway.stop()
+        if self.watcher is not None:
+            await self.watcher.stop()
+
+
+HEALTH_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
+
+
+async def _answer(receive: Receive, send: Send, status: int, body: bytes) -> None:
+    await Sink(receive, send).reply(status, [(b"content-type", b"application/json")], body)
