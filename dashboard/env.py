@@ -28,7 +28,7 @@ def env_int(name: str, default: int, *, least: int = 0, most: int = 2**31) -> in
     return value
 
 
-def env_bool(name: str, default: bool) -> bool:
+def env_bool(name: str, *, default: bool) -> bool:
     text = env_str(name).lower()
     if not text:
         return default

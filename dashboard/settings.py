@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from dashboard import secrets_file
+from dashboard import broker, schedule, secrets_file
 from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -18,15 +18,19 @@ PANELBOARD_PEPPER: bytes = SECRETS.pepper
 PANELBOARD_KEYRING: dict[str, bytes] = SECRETS.keyring
 PANELBOARD_ACTIVE_KEY_ID: str = SECRETS.active_key_id
 
-DEBUG = env_bool("PANELBOARD_DEBUG", False)
+DEBUG = env_bool("PANELBOARD_DEBUG", default=False)
 ALLOWED_HOSTS = env_list("PANELBOARD_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("PANELBOARD_TRUSTED_ORIGINS")
 
 # --- the hub ------------------------------------------------------------------------------------
+PANELBOARD_URL = env_str("PANELBOARD_URL", f"http://127.0.0.1:{env_int('PORT', 8000, most=65535)}")
 PANELBOARD_SERVE = env_choice("PANELBOARD_SERVE", "all", ("all", "gateway", "web"))
 PANELBOARD_UPSTREAM = env_choice("PANELBOARD_UPSTREAM", "fast", ("fast", "httpx"))
 PANELBOARD_DURABILITY = env_choice("PANELBOARD_DURABILITY", "process", ("process", "host"))
 PANELBOARD_PRIVATE_UPSTREAMS = env_list("PANELBOARD_PRIVATE_UPSTREAMS")
+PANELBOARD_SIMULATOR = env_choice("PANELBOARD_SIMULATOR", "auto", ("auto", "on", "off"))
+SIMULATOR_PORT = env_int("SIMULATOR_PORT", 9470, least=1, most=65535)
+PANELBOARD_DRAIN_S = env_int("PANELBOARD_DRAIN_S", 20, least=1, most=3600)
 PANELBOARD_SPOOL_DIR = Path(env_str("PANELBOARD_SPOOL_DIR", str(DATA_DIR / "spool")))
 PANELBOARD_SPOOL_MAX_BYTES = env_int("PANELBOARD_SPOOL_MAX_MIB", 1024, least=32) * 2**20
 PANELBOARD_MAX_BODY_BYTES = env_int("PANELBOARD_MAX_BODY_MIB", 20, least=1, most=512) * 2**20
@@ -134,7 +138,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
 SESSION_COOKIE_AGE = 12 * 3600
-SESSION_COOKIE_SECURE = env_bool("PANELBOARD_HTTPS", False)
+SESSION_COOKIE_SECURE = env_bool("PANELBOARD_HTTPS", default=False)
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -170,12 +174,43 @@ SPECTACULAR_SETTINGS = {
 
 # --- Celery: the broker is the same Postgres unless CELERY_BROKER_URL names another ----------------
 CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or "pgmq://"
+CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(CELERY_BROKER_URL, DATABASE_URL)
 CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_EXTENDED = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 4
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_TASK_TIME_LIMIT = broker.LONGEST_TASK_S
+CELERY_TASK_SOFT_TIME_LIMIT = broker.LONGEST_TASK_S - 30
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # its queue names are longer than pgmq allows
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULE = schedule.entries(PANELBOARD_PROBE_INTERVAL_MINUTES)
 CELERY_TIMEZONE = "UTC"
+
+# --- logs: one line each, on standard error; the launcher puts time and process in front --------
+LOG_LEVEL = env_choice("PANELBOARD_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL.upper()},
+    "loggers": {
+        # what they say of every request, task and start is noise beside the request log
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+        "django_celery_beat": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+        "pgmq": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},
+        "uvicorn": {"level": "WARNING"},
+    },
+}

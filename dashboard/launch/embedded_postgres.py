@@ -89,7 +89,12 @@ class EmbeddedPostgres:
         return self._binaries.source
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Lock the folder, make the cluster if there is none, and wait until the server answers."""
+        """Lock the folder, make the cluster if there is none, and wait until the server answers.
+
+        Called again after the server ended, it starts the server anew in the locked folder.
+        """
+        if self._lock is not None:
+            return self.launch()
         self._take_lock()
         try:
             self._account = account_to_drop_to()
@@ -101,7 +106,6 @@ class EmbeddedPostgres:
             raise
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start the server in the locked folder; also after it crashed."""
         self._stop_orphan()
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
         self.process = subprocess.Popen(

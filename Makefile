@@ -1,0 +1,33 @@
+# Every target calls ./panelboard, so that make is a convenience and not a need.
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix seed bench lint types arch
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+
+run:  ## start the hub (PORT and PANELBOARD_DATA choose port and data folder)
+	./panelboard up
+
+test:  ## run the tests; ARGS="-k name" goes to pytest
+	./panelboard test $(ARGS)
+
+check:  ## format, lint, types, import contracts, migrations, spelling, then the tests
+	./panelboard check $(ARGS)
+
+fix:  ## repair format and lint where a tool can
+	./panelboard fix
+
+seed:  ## send some traffic through the running hub, so that the pages have something to show
+	./panelboard seed $(ARGS)
+
+bench:  ## measure the gateway beside others; ARGS="--help" lists what can be chosen
+	./panelboard bench $(ARGS)
+
+lint:  ## ruff alone
+	./panelboard lint
+
+types:  ## mypy alone
+	./panelboard types
+
+arch:  ## import contracts alone
+	./panelboard arch
