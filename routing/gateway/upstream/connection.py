@@ -1,0 +1,477 @@
+"""One HTTP/1.1 connection to a provider, and the answer that is being read from it.
+
+No task and, as a rule, no timer belongs to a single request: a connection has one timer, which
+looks at time stamps when it fires and is only set anew when a nearer deadline appears.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from math import inf
+from typing import Protocol, cast
+
+import httptools
+from typing_extensions import override
+
+from routing.adapters.base import Headers
+from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
+from routing.core.errors import BrokenAnswer, UpstreamError, UpstreamTimeout
+
+MAX_HEAD_BYTES = 2**16
+MAX_HEADERS = 100
+MAX_UNREAD_BYTES = 2**18
+STALE_WINDOW_S = 1.0
+
+_ONE_WRITE_BYTES = 2**16
+_HEAD, _SOME, _ALL = range(3)  # what the reader of an answer waits for
+
+
+class StaleConnection(BrokenAnswer):
+    """A kept connection was gone before it carried one byte of the answer: safe to try afresh."""
+
+
+class Owner(Protocol):
+    """Whoever keeps the connections; told of every change."""
+
+    def freed(self, connection: Connection) -> None: ...
+
+    def lost(self, connection: Connection) -> None: ...
+
+
+def after(start: float, limit_s: float) -> float:
+    """The moment a limit is reached; never, for a limit of zero."""
+    return start + limit_s if limit_s else inf
+
+
+class FastAnswer:
+    """Status and headers of an answer, and its body as it arrives."""
+
+    __slots__ = (
+        "_awaits",
+        "_complete",
+        "_connection",
+        "_error",
+        "_loop",
+        "_parts",
+        "_room",
+        "_unread",
+        "_waiter",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self.status = 0  # until the head has arrived
+        self.headers: Headers = []
+        self._loop = loop
+        self._connection: Connection | None = connection
+        self._parts: list[bytes] = []
+        self._unread = 0
+        self._room = MAX_UNREAD_BYTES
+        self._awaits = _HEAD
+        self._complete = False
+        self._error: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def head(self) -> None:
+        while not self.status and self._error is None:
+            await self._wait()
+        if self._error is not None and not self.status:
+            raise self._error
+        self._awaits = _SOME
+
+    async def read(self, limit_bytes: int) -> bytes:
+        self._awaits = _ALL
+        self._room = limit_bytes
+        if self._connection is not None:
+            self._connection.resume()
+        while not self._complete and self._error is None and self._unread <= limit_bytes:
+            await self._wait()
+        if self._unread > limit_bytes:
+            await self.aclose()
+            raise BrokenAnswer(
+                "too_large", f"the answer is larger than {limit_bytes} bytes", status=self.status
+            )
+        if self._error is not None:
+            raise self._error
+        return self._take()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            if self._parts:
+                yield self._take()
+            elif self._error is not None:
+                raise self._error
+            elif self._complete:
+                return
+            else:
+                await self._wait()
+
+    async def aclose(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.abort()
+            self.fail(BrokenAnswer("closed", "the answer was closed while it was read"))
+        self._parts.clear()
+
+    def _take(self) -> bytes:
+        parts = self._parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._unread = 0
+        if self._connection is not None:
+            self._connection.resume()
+        return data
+
+    def _wait(self) -> asyncio.Future[None]:
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
+
+    def _is_awaited(self) -> bool:
+        if self._awaits == _SOME:
+            return bool(self._parts) or self._complete
+        if self._awaits == _HEAD:
+            return self.status != 0
+        return self._complete or self._unread > self._room
+
+    def wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def complete(self) -> None:
+        self._complete = True
+        self._connection = None
+
+    def fail(self, error: UpstreamError) -> None:
+        self._connection = None
+        if self._error is None and not self._complete:
+            self._error = error
+        self.wake()
+
+
+class Connection(asyncio.Protocol):
+    """Carries one exchange at a time. Everything happens in the event loop's callbacks."""
+
+    __slots__ = (
+        "_answer",
+        "_deadlines",
+        "_headers",
+        "_heard_at",
+        "_host",
+        "_idle_expiry_s",
+        "_is_chunked",
+        "_is_paused",
+        "_is_reusable",
+        "_is_surplus",
+        "_is_writing",
+        "_length",
+        "_loop",
+        "_no_body_bytes",
+        "_owner",
+        "_parser",
+        "_started_at",
+        "_timer",
+        "_timer_at",
+        "_total_at",
+        "_transport",
+        "exchanges",
+        "is_closed",
+    )
+
+    def __init__(
+        self, owner: Owner, loop: asyncio.AbstractEventLoop, host: str, idle_expiry_s: float
+    ) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._host = host
+        self._idle_expiry_s = idle_expiry_s
+        self.exchanges = 0
+        self.is_closed = False
+        self._transport: asyncio.Transport
+        self._parser: httptools.HttpResponseParser | None = None
+        self._answer: FastAnswer | None = None
+        self._headers: Headers = []
+        self._length: int | None = None
+        self._is_chunked = False
+        self._deadlines = DEFAULT_DEADLINES
+        self._started_at = self._heard_at = loop.time()
+        self._total_at = inf
+        self._no_body_bytes = 0  # received since the last byte of a body
+        self._is_writing = False
+        self._is_paused = False
+        self._is_reusable = False
+        self._is_surplus = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+
+    # --- what the client does ---------------------------------------------------------------------
+
+    def start(self, head: bytes, body: bytes, deadlines: Deadlines, total_at: float) -> FastAnswer:
+        now = self._loop.time()
+        self.exchanges += 1
+        self._deadlines = deadlines
+        self._total_at = total_at
+        self._started_at = self._heard_at = now
+        self._no_body_bytes = 0
+        self._is_surplus = False
+        self._answer = answer = FastAnswer(self, self._loop)
+        if len(body) < _ONE_WRITE_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        due = min(total_at, after(now, deadlines.first_content_s))
+        if self._is_writing:
+            due = min(due, after(now, deadlines.write_s))
+        if due < self._timer_at:
+            self._arm(due)
+        return answer
+
+    def resume(self) -> None:
+        if self._is_paused and not self.is_closed:
+            self._is_paused = False
+            self._heard_at = self._loop.time()  # the silence was ours
+            self._transport.resume_reading()
+            self._arm_sooner(after(self._heard_at, self._deadlines.idle_s))
+
+    def abort(self) -> None:
+        self.is_closed = True
+        self._answer = None
+        self._transport.abort()
+
+    def cut_off(self) -> None:
+        self._fail(BrokenAnswer("closed", f"{self._host}: the hub is shutting down"))
+
+    def close(self) -> None:
+        """Of a connection that carries nothing."""
+        self.is_closed = True
+        self._transport.close()
+
+    # --- what the event loop tells ----------------------------------------------------------------
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has another base class
+        self._parser = httptools.HttpResponseParser(self)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        answer = self._answer
+        self._answer = None
+        if answer is not None:
+            self._end_at_eof(answer, exc)
+        self._parser = None  # it refers back to this object
+        self._owner.lost(self)
+
+    @override
+    def eof_received(self) -> None:
+        self.is_closed = True  # not to be handed out while the loop is closing it
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None or self._parser is None:
+            self.abort()  # nobody asked for this
+            return
+        self._heard_at = self._loop.time()
+        self._no_body_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as problem:
+            self._parse_failed(answer, problem)
+            return
+        except httptools.HttpParserUpgrade:
+            self._fail(self._broken("malformed", "it switched protocols unasked"))
+            return
+        if answer._complete:
+            self._finish(answer)
+        elif answer._unread > answer._room:
+            self._hold(answer)
+        elif self._no_body_bytes > MAX_HEAD_BYTES:
+            self._fail(self._broken("headers_too_large", f"more than {MAX_HEAD_BYTES} bytes"))
+        if answer._waiter is not None and answer._is_awaited():
+            answer.wake()
+
+    @override
+    def pause_writing(self) -> None:
+        self._is_writing = True
+
+    @override
+    def resume_writing(self) -> None:
+        self._is_writing = False
+
+    # --- what the parser tells ----------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._answer is not None and self._answer.status:
+            self._is_surplus = True  # a second answer, to nothing we asked
+        self._headers = []
+        self._length = None
+        self._is_chunked = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        answer = self._answer
+        if answer is not None and not answer.status:  # else a trailer
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        answer = self._answer
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if answer is None or answer.status or 100 <= status < 200:
+            return
+        fault = self._fault_of_head(status)
+        if fault is not None:
+            self._fail(fault)
+            return
+        answer.headers = self._headers
+        answer.status = status
+        if self._heard_at + self._deadlines.idle_s < self._timer_at:
+            self._arm_sooner(after(self._heard_at, self._deadlines.idle_s))
+
+    def on_body(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is not None and not answer._complete:
+            answer._parts.append(data)
+            answer._unread += len(data)
+            self._no_body_bytes = 0
+
+    def on_message_complete(self) -> None:
+        answer = self._answer
+        if answer is not None and answer.status and not answer._complete:  # else an interim answer
+            assert self._parser is not None
+            self._is_reusable = self._parser.should_keep_alive()
+            answer.complete()
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _fault_of_head(self, status: int) -> BrokenAnswer | None:
+        if not 200 <= status < 600:
+            return self._broken("malformed", f"status {status}")
+        headers = self._headers
+        if len(headers) > MAX_HEADERS:
+            return self._broken("headers_too_large", f"more than {MAX_HEADERS} headers")
+        if self._no_body_bytes > MAX_HEAD_BYTES and _size_of(headers) > MAX_HEAD_BYTES:
+            return self._broken("headers_too_large", f"more than {MAX_HEAD_BYTES} bytes")
+        for name, value in headers:
+            if name == b"content-length":
+                self._length = int(value)  # the parser has checked the digits
+            elif name == b"transfer-encoding":
+                self._is_chunked = True
+                if value.strip().lower() != b"chunked":
+                    return self._broken("encoded", "an unknown transfer-encoding", status)
+            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                return self._broken("encoded", "compressed, though identity was asked for", status)
+        return None
+
+    def _finish(self, answer: FastAnswer) -> None:
+        self._answer = None
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+        unsent = self._is_writing or self._transport.get_write_buffer_size() > 0
+        if self._is_reusable and not (unsent or self._is_surplus or self._transport.is_closing()):
+            self._arm_sooner(self._heard_at + self._idle_expiry_s)
+            self._owner.freed(self)
+        else:
+            self.abort()
+
+    def _hold(self, answer: FastAnswer) -> None:
+        if answer._awaits == _ALL:
+            return  # over its limit: the reader ends it
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _parse_failed(self, answer: FastAnswer, problem: Exception) -> None:
+        if answer._complete:  # bytes behind the announced end
+            self.abort()
+            answer.wake()
+        else:
+            self._fail(self._broken("malformed", str(problem), answer.status or None))
+
+    def _end_at_eof(self, answer: FastAnswer, exc: Exception | None) -> None:
+        if not answer.status:
+            answer.fail(self._no_answer(exc))
+        elif exc is None and self._length is None and not self._is_chunked:
+            answer.complete()
+            answer.wake()
+        else:
+            reason = str(exc) if exc else "the connection was closed"
+            answer.fail(self._broken("truncated", f"cut short: {reason}", answer.status))
+
+    def _no_answer(self, exc: Exception | None) -> BrokenAnswer:
+        reason = str(exc) if exc else "the connection was closed"
+        nothing_came = self._no_body_bytes == 0
+        at_once = self._loop.time() - self._started_at < STALE_WINDOW_S
+        if self.exchanges > 1 and nothing_came and at_once:
+            return StaleConnection("no_answer", f"{self._host}: {reason}")
+        return self._broken("no_answer", f"nothing complete came back: {reason}")
+
+    def _broken(self, code: str, reason: str, status: int | None = None) -> BrokenAnswer:
+        return BrokenAnswer(code, f"{self._host}: unusable answer: {reason}", status=status)
+
+    def _fail(self, error: UpstreamError) -> None:
+        answer = self._answer
+        self.abort()
+        if answer is not None:
+            answer.fail(error)
+
+    # --- deadlines ----------------------------------------------------------------------------------
+
+    def _arm_sooner(self, due: float) -> None:
+        if due < self._timer_at:
+            self._arm(due)
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = self._loop.call_at(due, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        due, phase = min(self._dues())
+        if due > self._loop.time():
+            if due < inf:
+                self._arm(due)
+        elif self._answer is None:
+            self.close()
+        else:
+            self._fail(
+                UpstreamTimeout(phase, f"{self._host}: {_TIMEOUTS[phase].format(self._deadlines)}")
+            )
+
+    def _dues(self) -> list[tuple[float, str]]:
+        if self._answer is None:
+            return [(self._heard_at + self._idle_expiry_s, "unused")]
+        deadlines = self._deadlines
+        dues = [(self._total_at, "total")]
+        if self._is_writing:
+            dues.append((after(self._started_at, deadlines.write_s), "write"))
+        if not self._answer.status:
+            dues.append((after(self._started_at, deadlines.first_content_s), "first_content"))
+        elif not self._is_paused:
+            dues.append((after(self._heard_at, deadlines.idle_s), "idle"))
+        return dues
+
+
+_TIMEOUTS = {
+    "total": "the exchange took more than {0.total_s:g} s",
+    "write": "the request could not be sent within {0.write_s:g} s",
+    "first_content": "no answer within {0.first_content_s:g} s",
+    "idle": "not a byte for {0.idle_s:g} s",
+}
+
+
+def _size_of(headers: Headers) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers)
