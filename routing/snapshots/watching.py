@@ -1,0 +1,223 @@
+"""Keeps a process's snapshot fresh without ever holding up its event loop.
+
+    NOTIFY, or a look at the version every 2 s  ->  stale  ->  load in a thread  ->  replace
+
+Nothing here raises when Postgres is gone or hung: the last snapshot stays, and the log says so once.
+A statement that hangs is ended by cutting its socket, because a stopped server honours no timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from routing.core.catalog import Snapshot, empty_snapshot
+from routing.snapshots.loading import load_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "panelboard_snapshot"
+VERSION_QUERY = "SELECT version FROM routing_snapshotversion"
+POLL_S = 2.0
+STATEMENT_S = 2.0
+LOAD_S = 15.0
+FIRST_LOAD_S = 5.0
+RELOAD_S = 300.0  # also without a change: an endpoint may retire at midnight
+PAUSE_BETWEEN_LOADS_S = 0.05
+LEAST_BACK_OFF_S, MOST_BACK_OFF_S = 0.2, 5.0
+
+Callback = Callable[[Snapshot], None]
+
+
+class SnapshotWatcher:
+    """`current` is always a whole snapshot: the empty one until `is_loaded`, then the latest."""
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], Snapshot] = load_snapshot,
+        poll_s: float = POLL_S,
+        load_s: float = LOAD_S,
+        random: Random | None = None,
+    ) -> None:
+        self.current: Snapshot = empty_snapshot()
+        self.is_loaded = False
+        self.trouble = ""  # why the database cannot be read now, "" when it can
+        self._load = load
+        self._poll_s = poll_s
+        self._load_s = load_s
+        self._random = random or Random()
+        self._callbacks: list[Callback] = []
+        self._stale = asyncio.Event()
+        self._loaded = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loader = _LoaderThread()
+
+    def on_change(self, callback: Callback) -> None:
+        """Called on the event loop with each new snapshot; must be quick and must not raise."""
+        self._callbacks.append(callback)
+
+    async def start(self) -> None:
+        """Waits for the first snapshot, but no longer than 5 s: see `is_loaded`."""
+        self._stale.set()
+        self._tasks = [
+            asyncio.create_task(self._keep_loaded(), name="snapshot loader"),
+            asyncio.create_task(self._keep_listening(), name="snapshot listener"),
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOAD_S):
+                await self._loaded.wait()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._loader.cut()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._loader.close()
+
+    async def _keep_loaded(self) -> None:
+        back_off_s = LEAST_BACK_OFF_S
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELOAD_S):
+                    await self._stale.wait()
+            self._stale.clear()
+            try:
+                self._accept(await self._loader.run(self._load, self._load_s))
+            except Exception as exc:  # noqa: BLE001  # whatever it is, the last snapshot serves on
+                self._note_trouble(exc)
+                self._stale.set()
+                await asyncio.sleep(self._jittered(back_off_s))
+                back_off_s = min(back_off_s * 2, MOST_BACK_OFF_S)
+            else:
+                back_off_s = LEAST_BACK_OFF_S
+                await asyncio.sleep(PAUSE_BETWEEN_LOADS_S)
+
+    def _accept(self, snapshot: Snapshot) -> None:
+        if self.trouble:
+            log.warning("the database answers again; snapshot %d", snapshot.version)
+        self.trouble = ""
+        self.current = snapshot
+        self.is_loaded = True
+        self._loaded.set()
+        for callback in self._callbacks:
+            callback(snapshot)
+
+    def _note_trouble(self, exc: Exception) -> None:
+        if not self.trouble:
+            log.warning("cannot read the snapshot, keeping %d: %s", self.current.version, exc)
+        self.trouble = str(exc).strip() or type(exc).__name__
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (1 + self._random.random() / 5)
+
+    async def _keep_listening(self) -> None:
+        back_off_s = LEAST_BACK_OFF_S
+        while True:
+            try:
+                async with await _connect() as connection:
+                    back_off_s = LEAST_BACK_OFF_S
+                    await self._listen(connection)
+            except (psycopg.Error, OSError) as exc:
+                log.debug("listening for changes ended: %s", exc)
+            self._stale.set()  # a load tells whether the database is gone, and notices what we missed
+            await asyncio.sleep(self._jittered(back_off_s))
+            back_off_s = min(back_off_s * 2, MOST_BACK_OFF_S)
+
+    async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        with _cut_after(connection, STATEMENT_S):
+            await connection.execute(f"LISTEN {CHANNEL}")
+        while True:
+            with _cut_after(connection, STATEMENT_S):
+                cursor = await connection.execute(VERSION_QUERY)
+                row = await cursor.fetchone()
+            if row is not None and row[0] != self.current.version:
+                self._stale.set()
+            async for _ in connection.notifies(timeout=self._poll_s, stop_after=1):
+                self._stale.set()
+
+
+class _LoaderThread:
+    """One thread with a database connection of its own, outside the pages' pool."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+        self._connection: Any = None
+
+    async def run(self, load: Callable[[], Snapshot], limit_s: float) -> Snapshot:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(limit_s, self.cut)
+        try:
+            return await loop.run_in_executor(self._thread, self._load, load)
+        finally:
+            timer.cancel()
+
+    def cut(self) -> None:
+        """Ends a running statement with an error. May be called from any thread."""
+        wrapper = self._connection
+        raw = wrapper.connection if wrapper is not None else None
+        if raw is not None and not raw.closed:
+            _cut(raw)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _load(self, load: Callable[[], Snapshot]) -> Snapshot:
+        if self._connection is None:
+            self._connection = _unpooled()
+            connections[DEFAULT_DB_ALIAS] = self._connection
+        try:
+            return load()
+        except Exception:
+            self._connection.close()
+            raise
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _unpooled() -> Any:
+    wrapper = connections.create_connection(DEFAULT_DB_ALIAS)
+    wrapper.settings_dict = copy.deepcopy(wrapper.settings_dict)
+    wrapper.settings_dict["OPTIONS"].pop("pool", None)
+    wrapper.settings_dict["CONN_MAX_AGE"] = None
+    return wrapper
+
+
+async def _connect() -> psycopg.AsyncConnection[Any]:
+    parameters = _unpooled().get_connection_params()
+    for name in ("context", "cursor_factory"):
+        parameters.pop(name, None)
+    return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+
+
+@contextmanager
+def _cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Iterator[None]:
+    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    """Whoever waits for the server sees the connection end. The descriptor itself stays psycopg's."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
+        own.shutdown(socket.SHUT_RDWR)
