@@ -1,0 +1,71 @@
+"""Days of the log as partitions: made before rows come, dropped when their time is over."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from django.db import connection, transaction
+
+from analytics.cursor import Cursor
+
+TABLES = ("request_log", "attempt")
+_LOCK = 0x70616E01  # one number for all who make or drop partitions
+_DAY = dt.timedelta(days=1)
+
+
+def partition_name(table: str, day: dt.date) -> str:
+    return f"{table}_{day:%Y%m%d}"
+
+
+def ensure_day(day: dt.date) -> None:
+    """Idempotent, and safe when several processes ask at once.
+
+    A new partition is attached, not created in place: readers of the log do not have to wait.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        ensure_day_in(cursor, day)
+
+
+def ensure_day_in(cursor: Cursor, day: dt.date) -> None:
+    """As `ensure_day`, in the transaction of the caller, with Django's cursor or psycopg's own."""
+    if all(_exists(cursor, partition_name(table, day)) for table in TABLES):
+        return
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    for table in TABLES:
+        name = partition_name(table, day)
+        if not _exists(cursor, name):
+            cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
+            cursor.execute(
+                f"ALTER TABLE {table} ATTACH PARTITION {name}"
+                f" FOR VALUES FROM ('{day}') TO ('{day + _DAY}')"
+            )
+
+
+def days_kept() -> list[dt.date]:
+    """The days that have a partition, oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+            " WHERE i.inhparent = 'request_log'::regclass"
+        )
+        found = (_day_of(name) for (name,) in cursor.fetchall())
+        return sorted(day for day in found if day is not None)
+
+
+def drop_day(day: dt.date) -> None:
+    """Idempotent. Both tables in one transaction, so a day is whole or gone."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        for table in TABLES:
+            cursor.execute(f"DROP TABLE IF EXISTS {partition_name(table, day)}")
+
+
+def _exists(cursor: Cursor, name: str) -> bool:
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+    return cursor.fetchall() == [(True,)]
+
+
+def _day_of(partition: str) -> dt.date | None:
+    found = re.fullmatch(r"request_log_(\d{8})", partition)
+    return dt.datetime.strptime(found[1], "%Y%m%d").replace(tzinfo=dt.UTC).date() if found else None

@@ -1,0 +1,1 @@
+"""The recorder: one process per host that ships the spool into Postgres."""
