@@ -144,17 +144,16 @@ def _with_exploration(weights: Sequence[float]) -> list[float]:
 
 
 def _drawn(weights: Sequence[float], rng: Random) -> Ranking:
-    """A weighted draw without replacement; zero weights follow in their given order."""
+    """A weighted draw without replacement; zero weights follow in their given order.
+
+    Each candidate waits an exponential time with its weight as the rate, and the order of arrival
+    is such a draw (Efraimidis and Spirakis, 2006): one random number each, no repeated drawing.
+    """
     total = sum(weights)
     shares = [weight / total for weight in weights] if total else [0.0] * len(weights)
-    left = [i for i, weight in enumerate(weights) if weight > 0]
-    never = [i for i, weight in enumerate(weights) if weight <= 0]
-    order: list[int] = []
-    while len(left) > 1:
-        chosen = rng.choices(left, [weights[i] for i in left])[0]
-        left.remove(chosen)
-        order.append(chosen)
-    return Ranking((*order, *left, *never), [-share for share in shares], shares)
+    arrivals = [rng.expovariate(weight) if weight > 0 else float("inf") for weight in weights]
+    order = sorted(range(len(weights)), key=arrivals.__getitem__)
+    return Ranking(order, [-share for share in shares], shares)
 
 
 def _sorted_by(keys: Sequence[tuple[float, float]]) -> Ranking:

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Callable
 
 import msgspec
+from typing_extensions import override
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 API_KEY_PREFIX = "pb_live_"
-ACCESS_TOKEN_PREFIX = "pb_rest_"
+REST_PREFIX = "pb_rest_"
 ID_LENGTH = 8
 RANDOM_LENGTH = 32
 CHECKSUM_LENGTH = 6
@@ -32,6 +33,7 @@ class Token(msgspec.Struct, frozen=True):
     start: str  # prefix and id: shown for ever, to recognise it by
     last4: str
 
+    @override
     def __repr__(self) -> str:
         return f"Token({self.start}…{self.last4})"
 

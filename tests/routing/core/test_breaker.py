@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.core.breaker import Breaker, BreakerState
+from routing.core.errors import FailureClass
+from routing.core.health import HealthBook
+from tests.routing.factories import endpoint, stats
+
+
+def failed(times: int, now: float = 0.0) -> Breaker:
+    breaker = Breaker()
+    for _ in range(times):
+        breaker.on_failure(now, 0.0)
+    return breaker
+
+
+def test_five_failures_in_a_row_open_it_and_four_do_not() -> None:
+    assert failed(4).allows(0.0)
+    assert not failed(5).allows(0.0)
+
+
+def test_half_of_twenty_recent_outcomes_failing_opens_it() -> None:
+    breaker = Breaker()
+    for i in range(20):
+        if i % 2:
+            breaker.on_failure(float(i) / 10, 0.0)
+        else:
+            breaker.on_success(float(i) / 10)
+    breaker.on_failure(2.0, 0.0)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_after_its_time_one_try_goes_through_and_two_successes_close_it() -> None:
+    breaker = failed(5)
+    assert not breaker.allows(14.9)
+    assert breaker.allows(15.0)
+    breaker.on_start(15.0)
+    assert not breaker.allows(15.1)
+    breaker.on_success(15.5)
+    assert breaker.allows(15.6)
+    breaker.on_start(15.6)
+    breaker.on_success(16.0)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_a_failing_probe_opens_it_for_longer() -> None:
+    breaker = failed(5)
+    breaker.on_start(15.0)
+    breaker.on_failure(15.0, 0.0)
+    assert not breaker.allows(44.9)
+    assert breaker.allows(45.0)
+
+
+def test_a_probe_that_never_ended_does_not_block_for_ever() -> None:
+    breaker = failed(5)
+    breaker.on_start(15.0)
+    assert not breaker.allows(20.0)
+    assert breaker.allows(31.0)
+
+
+def test_a_rate_limit_cools_down_without_opening_and_only_moves_forward() -> None:
+    breaker = Breaker()
+    breaker.on_capacity(0.0, 40.0)
+    breaker.on_capacity(1.0, 2.0)
+    assert breaker.is_cooling(39.0)
+    assert not breaker.is_cooling(40.0)
+    assert breaker.state is BreakerState.CLOSED
+    breaker.on_capacity(50.0, 1e9)
+    assert not breaker.is_cooling(110.1)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.01, 20.0)), max_size=80))
+def test_it_always_comes_back(history: list[tuple[bool, float]]) -> None:
+    breaker, now = Breaker(), 0.0
+    for ok, step_s in history:
+        now += step_s
+        if breaker.allows(now):
+            breaker.on_start(now)
+            breaker.on_success(now) if ok else breaker.on_failure(now, 1.0)
+    now = max(now, breaker.open_until) + 16.0
+    for _ in range(2):
+        assert breaker.allows(now)
+        breaker.on_start(now)
+        breaker.on_success(now)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_client_errors_never_count_against_an_endpoint() -> None:
+    book = HealthBook(Random(1))
+    for _ in range(50):
+        book.on_failure(1, 5.0, FailureClass.CLIENT, None)
+    assert book.of(1).breaker.allows(5.0)
+    assert book.may_retry(1)
+
+
+def test_retries_stop_when_failures_outrun_successes() -> None:
+    book = HealthBook(Random(1))
+    for _ in range(5):
+        book.on_failure(1, 5.0, FailureClass.TRANSIENT, None)
+    assert not book.may_retry(1)
+    for _ in range(20):
+        book.on_success(1, 6.0, 100.0, 50.0)
+    assert book.may_retry(1)
+
+
+def test_live_traffic_outweighs_what_the_rollups_said() -> None:
+    book = HealthBook(Random(1))
+    one = endpoint("a", 1, stats=stats(1000, 50))
+    assert book.numbers(one, 0.0).ttft_ms is not None
+    assert round(book.numbers(one, 0.0).ttft_ms or 0) == 1000
+    for i in range(200):
+        book.on_success(1, float(i) / 10, 100.0, 400.0)
+    after = book.numbers(one, 25.0)
+    assert (after.ttft_ms or 0) < 150
+    assert (after.speed_tps or 0) > 300
+
+
+def test_an_unmeasured_endpoint_has_no_numbers() -> None:
+    numbers = HealthBook(Random(1)).numbers(endpoint("a", 1), 0.0)
+    assert numbers.ttft_ms is None
+    assert numbers.speed_tps is None
+    assert numbers.success_rate is None

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from routing.core.errors import HubError
+from routing.core.names import resolve
+from tests.routing.factories import MODEL, endpoint, model, policy, snapshot
+
+WORLD = snapshot(
+    endpoint("groq", 1),
+    endpoint("cerebras", 2),
+    endpoint("local", 3, of=model("vendor.model-v1:0", 2)),
+    policies={"night-batch": policy("night-batch")},
+)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "objective"),
+    [
+        ("fastest", "fastest"),
+        ("cheapest", "cheapest"),
+        ("lowest-latency", "lowest-latency"),
+        ("preferred", "preferred"),
+        ("nitro", "fastest"),
+        ("floor", "cheapest"),
+    ],
+)
+def test_a_suffix_says_how_to_route(suffix: str, objective: str) -> None:
+    found = resolve(f"{MODEL}:{suffix}", WORLD)
+    assert (found.model, found.objective) == (MODEL, objective)
+
+
+def test_a_provider_and_a_policy_are_suffixes_too() -> None:
+    assert resolve(f"{MODEL}:groq", WORLD).pinned_provider == "groq"
+    assert resolve(f"{MODEL}:night-batch", WORLD).policy_name == "night-batch"
+
+
+def test_a_model_id_with_a_colon_is_matched_whole_first() -> None:
+    assert resolve("vendor.model-v1:0", WORLD).model == "vendor.model-v1:0"
+    assert resolve("vendor.model-v1:0:cheapest", WORLD).objective == "cheapest"
+
+
+def test_a_short_or_differently_cased_name_finds_its_model() -> None:
+    assert resolve("GPT-OSS-120b", WORLD).model == MODEL
+
+
+def test_an_unknown_model_is_a_404_that_names_near_ones() -> None:
+    with pytest.raises(HubError) as caught:
+        resolve("openai/gpt-os-120", WORLD)
+    assert (caught.value.status, caught.value.code) == (404, "model_not_found")
+    assert MODEL in caught.value.message
+
+
+def test_an_unknown_suffix_is_a_400_that_lists_what_exists() -> None:
+    with pytest.raises(HubError) as caught:
+        resolve(f"{MODEL}:quickest", WORLD)
+    assert (caught.value.status, caught.value.code) == (400, "unknown_suffix")
+    for known in (":fastest", ":groq", ":cerebras", ":night-batch"):
+        assert known in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["", ":", "::", "a" * 5000, "\u2028", "x:y:z"])
+def test_odd_names_are_refused_in_order(name: str) -> None:
+    with pytest.raises(HubError) as caught:
+        resolve(name, WORLD)
+    assert caught.value.status == 404
+    assert len(caught.value.message) < 600
