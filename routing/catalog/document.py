@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from typing_extensions import override
 
 FORMAT = "panelboard-catalog/1"
 MOST_PROBLEMS_SHOWN = 20
@@ -27,13 +28,13 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Listing(Record):
+class Listing(Record, frozen=True):
     path: str
     kind: str  # routing.services.listings.KINDS
     needs_key: bool = True
 
 
-class ProviderRecord(Record):
+class ProviderRecord(Record, frozen=True):
     slug: Slug
     name: Label
     dialect: str
@@ -47,7 +48,7 @@ class ProviderRecord(Record):
     checked_on: dt.date | None = None
 
 
-class ModelRecord(Record):
+class ModelRecord(Record, frozen=True):
     name: Name
     title: Annotated[str, msgspec.Meta(max_length=200)] = ""
     maker: Annotated[str, msgspec.Meta(max_length=120)] = ""
@@ -60,7 +61,7 @@ class ModelRecord(Record):
     checked_on: dt.date | None = None
 
 
-class PriceRecord(Record):
+class PriceRecord(Record, frozen=True):
     """`usd` is per 1,000,000 for token meters, else per piece: a decimal string."""
 
     meter: str
@@ -76,7 +77,7 @@ class PriceRecord(Record):
     note: Annotated[str, msgspec.Meta(max_length=300)] = ""
 
 
-class EndpointRecord(Record):
+class EndpointRecord(Record, frozen=True):
     provider: Slug
     model: Name
     upstream_model: Name
@@ -93,7 +94,7 @@ class EndpointRecord(Record):
     prices: tuple[PriceRecord, ...] = ()
 
 
-class CredentialRecord(Record):
+class CredentialRecord(Record, frozen=True):
     """Where the secret is found; a secret itself is never written into a catalog file."""
 
     provider: Slug
@@ -107,6 +108,7 @@ class Problem(msgspec.Struct, frozen=True):
     field: str
     message: str
 
+    @override
     def __str__(self) -> str:
         return ": ".join(part for part in (self.where, self.field, self.message) if part)
 

@@ -25,9 +25,7 @@ class Provider(models.Model):
     listing = models.JSONField(
         default=dict, blank=True, help_text="how its model listing tells prices; {} if it does not"
     )
-    lifecycle = models.CharField(
-        max_length=10, choices=Lifecycle.choices, default=Lifecycle.ACTIVE
-    )
+    lifecycle = models.CharField(max_length=10, choices=Lifecycle.choices, default=Lifecycle.ACTIVE)
     source = models.CharField(max_length=300, blank=True)
     checked_on = models.DateField(null=True, blank=True)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing_extensions import override
-
 from django.conf import settings
 from django.db import models
+from typing_extensions import override
 
 
 class Organization(models.Model):

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from django.db import DataError, connection, transaction
 from django.db import models as db
+from typing_extensions import override
 
 from routing.catalog.document import (
     Catalog,
@@ -33,7 +34,7 @@ from routing.services.credentials import CredentialRefused, store_credential
 from routing.services.prices import PriceConflict, in_force, jump, new_row
 
 EDITED_HERE = "admin"  # the `source` of a record that a person changed in the admin
-LOAD_LOCK = 0x70616E656C  # one load at a time
+LOAD_LOCK = 0x636174616C6F67  # an advisory lock: one load at a time
 
 M = TypeVar("M", bound=db.Model)
 
@@ -50,6 +51,7 @@ class LoadReport(msgspec.Struct):
     def is_unchanged(self) -> bool:
         return not (self.added.total() or self.updated.total())
 
+    @override
     def __str__(self) -> str:
         kinds = dict.fromkeys((*self.added, *self.updated, *self.unchanged))
         lines = [
@@ -107,7 +109,7 @@ def _check(catalog: Catalog) -> None:
     models = {record.name for _, record in catalog.models}
     models |= set(Model.objects.values_list("name", flat=True))
     problems = [
-        *_each(catalog.providers, lambda r: rules.provider_problems(r)),
+        *_each(catalog.providers, rules.provider_problems),
         *_each(catalog.models, rules.model_problems),
         *_each(catalog.endpoints, lambda r: rules.endpoint_problems(r, providers, models)),
         *_each(catalog.credentials, lambda r: _credential_problems(r, providers)),
@@ -174,7 +176,7 @@ class _Loader:
         for record in records:
             row = self._providers.get(record.slug) or Provider(slug=record.slug)
             paused = row.pk and row.lifecycle == Provider.Lifecycle.PAUSED
-            if paused and record.lifecycle == Provider.Lifecycle.ACTIVE:
+            if paused and record.lifecycle == "active":
                 self.report.warnings.append(f"provider {record.slug} stays paused")
                 lifecycle = row.lifecycle
             else:
@@ -262,9 +264,7 @@ class _Loader:
             self.report.warnings.append(f"{endpoint} has no price yet: it is not routed to")
         return fresh, problems
 
-    def _note_jump(
-        self, endpoint: Endpoint, history: list[Price], row: Price, quote: Any
-    ) -> None:
+    def _note_jump(self, endpoint: Endpoint, history: list[Price], row: Price, quote: Any) -> None:
         current = in_force(history, quote)
         if current is not None and (why := jump(current.unit_price_usd, row.unit_price_usd)):
             self.report.warnings.append(f"{endpoint}: {row.meter} {why}")
@@ -274,7 +274,9 @@ class _Loader:
             try:
                 self._write_credential(record)
             except (CredentialRefused, OSError) as exc:
-                raise CatalogInvalid([Problem(where, "file" if record.file else "env", str(exc))]) from None
+                raise CatalogInvalid(
+                    [Problem(where, "file" if record.file else "env", str(exc))]
+                ) from None
 
     def _write_credential(self, record: CredentialRecord) -> None:
         secret = Path(record.file).read_text() if record.file else os.environ.get(record.env, "")
@@ -286,9 +288,7 @@ class _Loader:
         provider = self._providers[record.provider]
         before = Credential.objects.filter(provider=provider, name=record.name).first()
         origin = Credential.Origin.FILE if record.file else Credential.Origin.ENVIRONMENT
-        after = store_credential(
-            provider=provider, name=record.name, secret=secret, origin=origin
-        )
+        after = store_credential(provider=provider, name=record.name, secret=secret, origin=origin)
         self._count("credentials", before is None, before is None or before.sealed != after.sealed)
 
     def _write(self, kind: str, row: M, values: dict[str, Any]) -> M:

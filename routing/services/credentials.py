@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from routing.models import Credential, Provider
@@ -64,9 +65,7 @@ def unseal(sealed: str, *, provider_slug: str, name: str) -> str:
 
 def reveal(credential: Credential) -> str:
     """For the process that calls the provider, and for nothing that shows it."""
-    return unseal(
-        credential.sealed, provider_slug=credential.provider.slug, name=credential.name
-    )
+    return unseal(credential.sealed, provider_slug=credential.provider.slug, name=credential.name)
 
 
 def key_id_of(credential: Credential) -> str:
@@ -158,7 +157,7 @@ def _rotate_batch() -> int:
     return len(rows)
 
 
-def _not_under_the_active_key():  # type: ignore[no-untyped-def]
+def _not_under_the_active_key() -> QuerySet[Credential]:
     current = f"{VERSION}.{settings.PANELBOARD_ACTIVE_KEY_ID}."
     return Credential.objects.exclude(sealed__startswith=current).order_by("pk")
 

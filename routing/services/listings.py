@@ -7,7 +7,6 @@ A parser turns one decoded listing into quotes by upstream model id. Amounts go 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any

@@ -208,9 +208,9 @@ def _why_held(endpoint: Endpoint, history: Sequence[Price], quote: Quote) -> str
 
 def _retire_older_proposals(history: Sequence[Price], quote: Quote) -> None:
     for row in history:
-        if (
-            row.state == Price.State.PENDING
-            and (conditions_of(row), row.source) == (conditions_of(quote), quote.source)
+        if row.state == Price.State.PENDING and (conditions_of(row), row.source) == (
+            conditions_of(quote),
+            quote.source,
         ):
             _decide(row, Price.State.REJECTED, SUPERSEDED)
 
@@ -239,11 +239,7 @@ def _row(endpoint: Endpoint, quote: Quote, state: Price.State) -> Price:
         endpoint=endpoint,
         unit_price_usd=quote.usd,
         state=state,
-        **{
-            name: getattr(quote, name)
-            for name in quote.__struct_fields__
-            if name != "usd"
-        },
+        **{name: getattr(quote, name) for name in quote.__struct_fields__ if name != "usd"},
     )
 
 

@@ -41,7 +41,7 @@ def create_access_token(
     wanted = set(scopes)
     if unknown := wanted - SCOPES:
         raise UnknownScope(unknown)
-    token, digest = mint(token_format.ACCESS_TOKEN_PREFIX)
+    token, digest = mint(token_format.REST_PREFIX)
     row = AccessToken.objects.create(
         organization=organization,
         name=name,
@@ -64,7 +64,7 @@ def revoke_access_token(*, token: AccessToken) -> AccessToken:
 
 def find_access_token(*, plaintext: str) -> AccessToken | None:
     """The live token with this plaintext, its organization loaded; None if there is none."""
-    if not token_format.is_well_formed(plaintext, token_format.ACCESS_TOKEN_PREFIX):
+    if not token_format.is_well_formed(plaintext, token_format.REST_PREFIX):
         return None
     digest = token_format.digest(settings.PANELBOARD_PEPPER, plaintext)
     token = AccessToken.objects.select_related("organization").filter(digest=digest).first()
