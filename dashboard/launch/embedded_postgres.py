@@ -82,7 +82,8 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql://panelboard@/{self.database}?host={quote(str(self._socket_folder), safe='')}"
+        folder = quote(str(self._socket_folder), safe="")
+        return f"postgresql://panelboard@/panelboard?host={folder}"
 
     @property
     def source(self) -> str:
