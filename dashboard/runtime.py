@@ -35,7 +35,7 @@ def build_gateway(watcher: SnapshotWatcher) -> Gateway:
             pepper=settings.PANELBOARD_PEPPER,
             max_body_bytes=settings.PANELBOARD_MAX_BODY_BYTES,
             max_running=settings.PANELBOARD_MAX_STREAMS,
-            durability=settings.PANELBOARD_DURABILITY,
+            durability="host" if settings.PANELBOARD_DURABILITY == "host" else "process",
         ),
     )
 

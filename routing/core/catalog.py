@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from typing_extensions import override
 
 from routing.core.pricing import PriceSheet
 
@@ -34,6 +35,7 @@ class Credential(msgspec.Struct, frozen=True):
     provider_id: int
     secret: str
 
+    @override
     def __repr__(self) -> str:
         return f"Credential(id={self.id}, secret=***)"
 

@@ -322,7 +322,7 @@ def refusal(
     counts = Counter(candidate.excluded for candidate in decision.candidates)
     reasons = ", ".join(f"{code} ({n})" for code, n in counts.most_common())
     relevant = {code for code in counts if code not in _CHOSEN_BY_CALLER} or set(counts)
-    detail = {"model": facts.model, "excluded_by": dict(counts)}
+    detail: dict[str, object] = {"model": facts.model, "excluded_by": dict(counts)}
     error: NoEndpointLeft
     if not decision.candidates:
         error = NoEndpointLeft(

@@ -55,7 +55,7 @@ def parse_chat(
         objective=found.objective,
         pinned_provider=found.pinned_provider,
         policy_name=found.policy_name,
-        input_tokens=estimate_input_tokens(body, len(raw)),
+        input_tokens=estimate_input_tokens(body),
         output_tokens=min(DEFAULT_OUTPUT_TOKENS, cap) if cap else DEFAULT_OUTPUT_TOKENS,
         max_output_tokens=cap,
         stream=stream,

@@ -40,13 +40,10 @@ PARSE_IN_THREAD_BYTES = 256 * 2**10  # a larger body would hold up every other r
 
 
 class SnapshotSource(Protocol):
-    """`is_live` is False while Postgres cannot be asked whether the snapshot is still right."""
+    """`trouble` says why Postgres cannot be asked now whether the snapshot is still right."""
 
-    @property
-    def current(self) -> Snapshot: ...
-
-    @property
-    def is_live(self) -> bool: ...
+    current: Snapshot
+    trouble: str
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -142,7 +139,7 @@ class Gateway:
             self.snapshot,
             self.settings.pepper,
             now_unix_s,
-            is_live=self.snapshots.is_live,
+            is_live=bool(self.snapshot.version) and not self.snapshots.trouble,
         )
 
     def new_request_id(self, wall_s: float) -> UUID:
