@@ -25,14 +25,17 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # request parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", "as_sent"] = "max_tokens"
     developer_role: bool = False  # False: developer messages are sent as system messages
-    content_parts: Literal["all", "string_only"] = "all"
+    content_parts: Literal["all", "string_in_tools", "string_only"] = "all"
     tool_choice_allowed: tuple[str, ...] = ("none", "auto", "required", "named")
     tool_choice_map: dict[str, str] = {}
     tools_with_response_format: bool = True
-    response_format_style: Literal["openai", "json_object_schema", "flat_schema", "none"] = "openai"
+    response_format_style: Literal[
+        "openai", "json_object_schema", "flat_schema", "json_object", "none"
+    ] = "openai"  # "json_object": JSON mode without schemas
     drop_params: tuple[str, ...] = ()  # refused or ignored there: removed, and reported
     rename_params: dict[str, str] = {}
     strict_unknown: bool = False  # True: an unknown field is a 400 there
+    known_params: tuple[str, ...] = ()  # fields of its own that a strict provider takes
     stop_max: int | None = None
     n_max: int | None = None
     reasoning_field_in: Literal["reasoning_content", "reasoning", "none"] = "reasoning_content"

@@ -1,0 +1,45 @@
+"""Writing OpenAI stream chunks, for dialects that have others."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from routing.adapters import sse
+from routing.adapters.jsonio import dumps
+
+
+class ChunkWriter:
+    """Chunks of one answer: same id, model and creation time on each."""
+
+    __slots__ = ("created", "id", "model")
+
+    def __init__(self, created: int = 0, id: str = "", model: str = "") -> None:
+        self.created = created
+        self.id = id
+        self.model = model
+
+    def delta(self, delta: dict[str, Any], index: int = 0) -> bytes:
+        return self._chunk([{"index": index, "delta": delta, "finish_reason": None}])
+
+    def finish(self, reason: str, index: int = 0) -> bytes:
+        return self._chunk([{"index": index, "delta": {}, "finish_reason": reason}])
+
+    def usage(self, shown: dict[str, Any]) -> bytes:
+        return self._chunk([], usage=shown)
+
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created}
+        return sse.encode(dumps({**head, "model": self.model, "choices": choices, **more}))
+
+
+def tool_call(index: int | None, id: str, name: str, arguments: str) -> dict[str, Any]:
+    """A tool call; `index` belongs to streams only."""
+    call = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return call if index is None else {"index": index, **call}
+
+
+def stable_call_id(*parts: object) -> str:
+    """An id for a tool call that the provider gave none; the same answer gives the same id."""
+    digest = hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=12)
+    return f"call_{digest.hexdigest()}"

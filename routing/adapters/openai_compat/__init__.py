@@ -1,0 +1,1 @@
+"""The OpenAI chat dialect, as spoken by most hosts; a quirk record says where one deviates."""

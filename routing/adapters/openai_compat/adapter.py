@@ -1,0 +1,113 @@
+"""The adapter for every provider that speaks OpenAI chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from typing_extensions import override
+
+from routing.adapters import errors
+from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply
+from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
+from routing.adapters.openai_compat.answers import content_chars, finish_word, mend_reasoning
+from routing.adapters.openai_compat.request import build_body
+from routing.adapters.openai_compat.stream import OpenAIStream
+from routing.adapters.quirks import Quirks
+from routing.adapters.usage import openai_usage, provider_cost
+from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.core.catalog import Endpoint
+from routing.core.errors import UpstreamError
+from routing.core.usage import Usage
+
+
+class OpenAICompat(Adapter):
+    dialect = "openai_compat"
+
+    @override
+    def build(self, call: ChatCall, endpoint: Endpoint, secret: str) -> BuiltRequest:
+        quirks = quirks_of(endpoint)
+        body, dropped = build_body(call, endpoint)
+        headers = request_headers(quirks, quirks.auth, secret, stream=call.stream)
+        return BuiltRequest(quirks.chat_path, headers, dumps(body), dropped)
+
+    @override
+    def read_reply(
+        self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
+    ) -> Reply:
+        quirks = quirks_of(endpoint)
+        document = _answer_in(body, headers, quirks)
+        words = [_take_choice(choice, quirks) for choice in dicts_in(document["choices"])]
+        if any(word == "error" for word, _ in words):
+            raise errors.refused(errors.facts_of(_BROKEN_OFF), 200, quirks, headers=headers)
+        changed = any(was_changed for _, was_changed in words)
+        raw_usage = _last_usage(document, quirks)
+        return Reply(
+            body=document,
+            raw=dumps(document) if changed else body,
+            usage=_usage(raw_usage, document, quirks),
+            usage_raw=dumps(raw_usage) if raw_usage else b"",
+            finish_reason=words[0][0] if words else "",
+            response_model=text_of(document.get("model")),
+            output_chars=_output_chars(document),
+        )
+
+    @override
+    def read_error(
+        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
+    ) -> UpstreamError:
+        facts = errors.facts_in(body)
+        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
+
+    @override
+    def open_stream(self, call: ChatCall, endpoint: Endpoint) -> OpenAIStream:
+        return OpenAIStream(call, endpoint)
+
+    @override
+    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
+        return request_id_of(endpoint, headers)
+
+
+_BROKEN_OFF = {"error": {"message": "The provider broke the answer off.", "code": "error_finish"}}
+
+
+def _answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
+    """Raises UpstreamError unless the body holds at least one choice."""
+    try:
+        document = loads(body)
+    except BadJson as exc:
+        raise errors.not_an_answer(body) from exc
+    if errors.is_error(document):
+        facts = errors.facts_of(document)
+        raise errors.refused(facts, 200, quirks, headers=headers, body=body)
+    if not dicts_in(dict_of(document).get("choices")):
+        raise errors.not_an_answer(body)
+    return dict_of(document)
+
+
+def _take_choice(choice: dict[str, Any], quirks: Quirks) -> tuple[str, bool]:
+    """Puts one choice in order; gives its finish word and whether anything changed."""
+    message = dict_of(choice.get("message"))
+    changed = mend_reasoning(message, quirks)
+    sent = text_of(choice.get("finish_reason"))
+    has_tools = bool(message.get("tool_calls"))
+    word = finish_word(sent or "stop", quirks, has_tools=has_tools)
+    if word != choice.get("finish_reason"):
+        choice["finish_reason"] = word
+        changed = True
+    return word, changed
+
+
+def _last_usage(document: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
+    found = [dig(document, path) for path in quirks.usage_paths]
+    return next((raw for raw in reversed(found) if isinstance(raw, dict)), {})
+
+
+def _usage(raw: dict[str, Any], document: dict[str, Any], quirks: Quirks) -> Usage:
+    usage = openai_usage(raw, quirks)
+    return msgspec.structs.replace(usage, provider_cost_usd=provider_cost(document, quirks))
+
+
+def _output_chars(document: dict[str, Any]) -> int:
+    choices = dicts_in(document.get("choices"))
+    return sum(sum(content_chars(dict_of(choice.get("message")))) for choice in choices)

@@ -1,0 +1,22 @@
+"""Which adapter speaks which dialect. A new dialect is a package and one line here."""
+
+from __future__ import annotations
+
+from routing.adapters.base import Adapter
+from routing.adapters.openai_compat.adapter import OpenAICompat
+
+_ADAPTERS: dict[str, Adapter] = {
+    "openai_compat": OpenAICompat(),
+}
+DIALECTS = frozenset(_ADAPTERS)
+
+
+def adapter_for(dialect: str) -> Adapter:
+    """Raises KeyError naming the dialects that exist."""
+    try:
+        return _ADAPTERS[dialect]
+    except KeyError:
+        known = ", ".join(sorted(_ADAPTERS))
+        raise KeyError(
+            f"No adapter for the dialect {dialect!r}. Known dialects: {known}."
+        ) from None

@@ -1,0 +1,42 @@
+"""Headers and paths that the dialects share."""
+
+from __future__ import annotations
+
+from routing.adapters.base import Headers, header
+from routing.adapters.quirks import Quirks
+from routing.core.catalog import Endpoint
+
+_AUTH_PREFIXES = {"bearer": b"Bearer ", "key": b"Key "}
+
+
+def quirks_of(endpoint: Endpoint) -> Quirks:
+    quirks: Quirks = endpoint.provider.quirks
+    return quirks
+
+
+def request_headers(quirks: Quirks, auth: str, secret: str, *, stream: bool) -> Headers:
+    """`auth` is bearer, key or header:<name>. The record's extra headers win over ours."""
+    accept = b"text/event-stream" if stream else b"application/json"
+    own: dict[bytes, bytes] = {b"content-type": b"application/json", b"accept": accept}
+    if secret:
+        name, value = _authorization(auth, secret)
+        own[name] = value
+    for extra_name, extra_value in quirks.extra_headers.items():
+        own[extra_name.lower().encode("latin-1")] = extra_value.encode("latin-1")
+    return list(own.items())
+
+
+def _authorization(auth: str, secret: str) -> tuple[bytes, bytes]:
+    kind, _, name = auth.partition(":")
+    if kind == "header" and name:
+        return name.lower().encode("latin-1"), secret.encode("latin-1")
+    prefix = _AUTH_PREFIXES.get(kind, _AUTH_PREFIXES["bearer"])
+    return b"authorization", prefix + secret.encode("latin-1")
+
+
+def request_id_of(endpoint: Endpoint, headers: Headers) -> str:
+    for name in quirks_of(endpoint).request_id_headers:
+        value = header(headers, name.lower().encode("latin-1"))
+        if value:
+            return value.decode("latin-1")[:200]
+    return ""
