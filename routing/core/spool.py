@@ -15,8 +15,9 @@ Frame       u32 length, u32 CRC-32, body; little endian. The body is one encoded
 End         `Ended(how)`, the last frame of a segment that was closed properly. `rotated`: the same
             process goes on in its next segment. `closed`: the process ended in good order.
 Liveness    the writer holds an exclusive flock on its current segment, from before the segment has
-            its name until it is closed. flock(LOCK_SH | LOCK_NB) succeeds -> nobody writes any more.
-            No `Ended` then means that the process died.
+            its name until it is closed. flock(LOCK_SH | LOCK_NB) succeeds -> nobody writes to it any
+            more. Without `Ended` it was then given up: the disk failed under it and the process
+            went on in its next segment as after `rotated`, or the process died.
 Checkpoint  `<segment>.ckpt`: all before this offset is committed in Postgres. The reader writes it
             (new file, then rename) after COMMIT. Lost or unreadable = 0: shipping again is harmless,
             because every row has its key.
@@ -27,12 +28,14 @@ What a reader may rely on
   byte went to the client. `Progress` may be missing.
 * Rotation repeats all that is known of every open request (no `RequestDone` yet) at the head of the
   next segment: its `Intent`s and `Finish`es and the last `Progress`. So a segment that is shipped
-  up to `Ended` can be deleted without looking at any other, and a record may come twice. Records
+  up to its end and no longer locked can be deleted, provided it ended `rotated`, or a later one of
+  the process exists, or what is open was settled. A record may come twice. Records
   with equal (request_id, attempt_no, type) tell the same thing; of `Progress` the last one counts.
-* When the last segment of a process is used up (`closed`, or unlocked without `Ended`), what is
-  still open will not be finished by anyone: attempts without `Finish` and requests without
-  `RequestDone` are to be settled as crashed. A dead process may have left two segments without
-  `Ended` (it died while rotating): take them together, by `process_id`, before settling.
+* An attempt is finished when any `Finish` of it was seen, whatever came after, even its `Intent`
+  repeated; likewise a request with any `RequestDone`.
+* A process has ended when none of its segments (by `process_id` of the header) is locked. Once all
+  of them are read to their ends, what is still open will not be finished by anyone: attempts
+  without `Finish` and requests without `RequestDone` are to be settled as crashed.
 * After its own restart a reader scans from the header again: frames before the checkpoint need no
   shipping, but the open requests among them are needed to settle.
 
