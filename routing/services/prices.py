@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from routing.core.pricing import MINUTES_PER_DAY
+from routing.core.pricing import Price as CorePrice
 from routing.core.usage import TOKEN_METERS, Meter
 from routing.models import Endpoint, Price
 
@@ -143,6 +144,21 @@ def conditions_of(price: Price | Quote) -> Conditions:
         price.utc_from_minute,
         price.utc_until_minute,
         price.weekdays,
+    )
+
+
+def core_row(row: Price) -> CorePrice:
+    """The row as the pure pricing functions take it."""
+    return CorePrice(
+        id=row.pk,
+        meter=Meter(row.meter),
+        unit_price_usd=row.unit_price_usd,
+        effective_from=row.effective_from,
+        min_input_tokens=row.min_input_tokens,
+        service_tier=row.service_tier,
+        utc_from_minute=row.utc_from_minute,
+        utc_until_minute=row.utc_until_minute,
+        weekdays=row.weekdays,
     )
 
 

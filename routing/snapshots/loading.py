@@ -30,8 +30,8 @@ from routing.core.catalog import (
     Stats,
 )
 from routing.core.pricing import Price, PriceSheet
-from routing.core.usage import Meter
 from routing.services.credentials import CredentialUnreadable, unseal
+from routing.services.prices import core_row
 
 log = logging.getLogger(__name__)
 
@@ -171,22 +171,8 @@ def _prices(moment: dt.datetime) -> dict[int, PriceSheet]:
             continue
         if row.effective_from <= moment - PRICE_HISTORY_KEPT:
             superseded.add(conditions)  # an older row can no longer be in force
-        grouped[row.endpoint_id].append(_price(row))
+        grouped[row.endpoint_id].append(core_row(row))
     return {endpoint_id: PriceSheet(rows) for endpoint_id, rows in grouped.items()}
-
-
-def _price(row: models.Price) -> Price:
-    return Price(
-        id=row.pk,
-        meter=Meter(row.meter),
-        unit_price_usd=row.unit_price_usd,
-        effective_from=row.effective_from,
-        min_input_tokens=row.min_input_tokens,
-        service_tier=row.service_tier,
-        utc_from_minute=row.utc_from_minute,
-        utc_until_minute=row.utc_until_minute,
-        weekdays=row.weekdays,
-    )
 
 
 def _credentials(providers: dict[int, Provider]) -> dict[int, tuple[Credential, ...]]:

@@ -1,0 +1,232 @@
+"""Routing policies: validated, explained, and saved as versions that are never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_slug
+from django.db import transaction
+from django.utils import timezone
+
+from routing.core.catalog import PolicyDocument
+from routing.core.names import OBJECTIVE_SUFFIXES
+from routing.models import ApiKey, Policy, PolicyVersion, Project, Provider
+from routing.services import policy_rules
+
+DEFAULT_NAME = "balanced"
+NAME_LENGTH = 50
+
+
+class PolicyInvalid(ValueError):
+    """Nothing was saved. `problems` are (field, message); field "" means the policy as a whole."""
+
+    def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
+        self.problems = list(problems)
+        super().__init__(
+            "; ".join(
+                f"{field}: {message}" if field else message for field, message in self.problems
+            )
+        )
+
+
+class Review(msgspec.Struct, frozen=True):
+    """What a person should see before saving."""
+
+    document: PolicyDocument
+    sentence: str
+    warnings: tuple[str, ...]
+    endpoints_left: int
+    models_left: int
+
+
+def validate(document: Mapping[str, Any]) -> PolicyDocument:
+    """Raises PolicyInvalid with every problem found."""
+    return review(document).document
+
+
+def review(document: Mapping[str, Any]) -> Review:
+    """Raises PolicyInvalid with every problem found."""
+    typed = policy_rules.converted(document)
+    if isinstance(typed, tuple):
+        raise PolicyInvalid([typed])
+    known = policy_rules.known_now()
+    if found := policy_rules.problems(typed, known):
+        raise PolicyInvalid(found)
+    left = policy_rules.offers_left(typed, known)
+    return Review(
+        document=typed,
+        sentence=explain(document),
+        warnings=tuple(policy_rules.warnings(typed, known)),
+        endpoints_left=len(left),
+        models_left=len({offer.model for offer in left}),
+    )
+
+
+def save_policy(
+    *,
+    name: str,
+    document: Mapping[str, Any],
+    user: User | None = None,
+    description: str | None = None,
+    is_default: bool | None = None,
+) -> PolicyVersion:
+    """A new policy or a new version of one; the same document again adds no version.
+
+    `None` leaves the description, and whether it is the default, as they are. Raises PolicyInvalid.
+    """
+    typed = validate(document)
+    if problem := _wrong_name(name):
+        raise PolicyInvalid([("name", problem)])
+    with transaction.atomic():
+        policy, _ = Policy.objects.select_for_update().get_or_create(name=name)
+        _set_facts(policy, description, is_default)
+        version = _add_version(policy, typed, user)
+        policy.current = version
+        policy.archived_at = None
+        policy.save()
+    return version
+
+
+def ensure_default() -> Policy:
+    """The hub's default policy as a row that an admin can see and change."""
+    found = Policy.objects.filter(is_default=True).first()
+    if found is not None:
+        return found
+    version = save_policy(
+        name=DEFAULT_NAME,
+        document={},
+        description="Cheaper, quicker and steadier endpoints get more of the requests.",
+        is_default=True,
+    )
+    return version.policy
+
+
+def archive_policy(policy: Policy) -> Policy:
+    """Keeps the history; the name routes no more. Raises PolicyInvalid while something uses it."""
+    if users := _users_of(policy):
+        raise PolicyInvalid([(policy_rules.GENERAL, f"{policy.name} is still used by {users}")])
+    policy.archived_at = policy.archived_at or timezone.now()
+    policy.save(update_fields=["archived_at"])
+    return policy
+
+
+def explain(document: Mapping[str, Any]) -> str:
+    """The policy as one sentence. The document must have the right form, else PolicyInvalid."""
+    typed = policy_rules.converted(document)
+    if isinstance(typed, tuple):
+        raise PolicyInvalid([typed])
+    parts = [part for describe in _CLAUSES if (part := describe(typed))]
+    return "; ".join(parts) + "."
+
+
+def _wrong_name(name: str) -> str:
+    try:
+        validate_slug(name)
+    except ValidationError:
+        return "use letters, digits, hyphens and underscores: it is a model suffix"
+    if len(name) > NAME_LENGTH:
+        return f"at most {NAME_LENGTH} characters"
+    if name in OBJECTIVE_SUFFIXES:
+        return f":{name} is a suffix of the hub's own: choose another name"
+    if Provider.objects.filter(slug=name).exists():
+        return f":{name} already means the provider: choose another name"
+    return ""
+
+
+def _set_facts(policy: Policy, description: str | None, is_default: bool | None) -> None:
+    if description is not None:
+        policy.description = description
+    if is_default:
+        Policy.objects.filter(is_default=True).exclude(pk=policy.pk).update(is_default=False)
+    if is_default is not None:
+        policy.is_default = is_default
+
+
+def _add_version(policy: Policy, document: PolicyDocument, user: User | None) -> PolicyVersion:
+    plain = msgspec.to_builtins(document)  # every field: a default of today is kept for ever
+    current = policy.current
+    if current is not None and current.document == plain:
+        return current
+    last = policy.versions.order_by("-version").values_list("version", flat=True).first() or 0
+    return PolicyVersion.objects.create(
+        policy=policy, version=last + 1, document=plain, created_by=user
+    )
+
+
+def _users_of(policy: Policy) -> str:
+    uses = ["the hub as its default"] if policy.is_default else []
+    projects = Project.objects.filter(policy=policy, archived_at=None)
+    keys = ApiKey.objects.filter(policy=policy, revoked_at=None)
+    uses += [f"project {slug}" for slug in projects.values_list("slug", flat=True)[:5]]
+    uses += [f"key {name}" for name in keys.values_list("name", flat=True)[:5]]
+    return ", ".join(uses)
+
+
+# --- the sentence ---------------------------------------------------------------------------------
+
+_OBJECTIVE_WORDS = {
+    "balanced": "Share requests by price, speed and reliability",
+    "cheapest": "Take the endpoint where this request is cheapest",
+    "fastest": "Take the endpoint with the highest output speed",
+    "lowest-latency": "Take the endpoint that answers soonest",
+    "ordered": "Take providers in their order",
+    "preferred": "Take providers in their order",
+    "weighted": "Share requests by fixed weights",
+}
+
+
+def _say_objective(document: PolicyDocument) -> str:
+    words = _OBJECTIVE_WORDS.get(document.objective, f"Rank by {document.objective}")
+    if document.weights:
+        total = sum(document.weights.values()) or 1
+        shares = [f"{slug} {weight / total:.0%}" for slug, weight in document.weights.items()]
+        words += f" ({', '.join(shares)})"
+    return words
+
+
+def _say_order(document: PolicyDocument) -> str:
+    if not document.order:
+        return ""
+    used = document.objective in ("ordered", "preferred")
+    return f"{'first' if used else 'preferred'} {', then '.join(document.order)}"
+
+
+def _say_providers(document: PolicyDocument) -> str:
+    if document.only and document.ignore:
+        return f"only at {_listed(document.only)}, never at {_listed(document.ignore)}"
+    if document.only:
+        return f"only at {_listed(document.only)}"
+    return f"never at {_listed(document.ignore)}" if document.ignore else ""
+
+
+def _say_kinds(document: PolicyDocument) -> str:
+    parts = []
+    if document.quantizations:
+        parts.append(f"quantized as {_listed(document.quantizations)}")
+    if document.regions:
+        parts.append(f"in {_listed(document.regions)}")
+    return ", ".join(parts)
+
+
+def _say_prices(document: PolicyDocument) -> str:
+    limits = (("input", document.max_price_input), ("output", document.max_price_output))
+    parts = [f"{usd} USD per 1M {side} tokens" for side, usd in limits if usd is not None]
+    return f"at most {' and '.join(parts)}" if parts else ""
+
+
+def _say_attempts(document: PolicyDocument) -> str:
+    if not document.allow_fallbacks or document.max_attempts == 1:
+        return "one attempt, no fallback"
+    return f"up to {document.max_attempts} attempts"
+
+
+_CLAUSES = (_say_objective, _say_order, _say_providers, _say_kinds, _say_prices, _say_attempts)
+
+
+def _listed(values: Iterable[str]) -> str:
+    *most, last = values
+    return f"{', '.join(most)} or {last}" if most else last
