@@ -54,6 +54,10 @@ class Breaker:
         self._clean_since = 0.0
         self._outcomes: deque[tuple[float, bool]] = deque()
 
+    def is_quiet(self, now: float) -> bool:
+        """Neither brake is on: the common case, asked for every candidate of every request."""
+        return self.state is BreakerState.CLOSED and now >= self.cooling_until
+
     def is_cooling(self, now: float) -> bool:
         return now < self.cooling_until
 

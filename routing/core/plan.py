@@ -18,7 +18,6 @@ from routing.core.errors import HubError
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
-from routing.core.pricing import pico_per_token
 from routing.core.request import ProviderPreferences, RequestFacts
 from routing.core.usage import Meter
 
@@ -69,6 +68,7 @@ class _Planner:
         "objective",
         "order",
         "policy",
+        "price_caps",
         "rng",
     )
 
@@ -91,6 +91,7 @@ class _Planner:
             or SORT_OBJECTIVES.get(facts.preferences.sort, "")
             or self.document.objective
         )
+        self.price_caps = _price_caps(facts.preferences, policy.document)
         self.candidates: list[Candidate] = []
         self.order: list[Endpoint] = []
         self.braked: list[tuple[Endpoint, Exclusion]] = []
@@ -146,17 +147,12 @@ class _Planner:
         )
 
     def _too_dear(self, endpoint: Endpoint) -> Verdict | None:
-        wanted, document = self.facts.preferences, self.document
-        caps = (
-            (Meter.INPUT, wanted.max_price_prompt or document.max_price_input),
-            (Meter.OUTPUT, wanted.max_price_completion or document.max_price_output),
-        )
-        if caps[0][1] is None and caps[1][1] is None:
+        if not self.price_caps:
             return None
         rows = endpoint.prices.at(self.moment.utc, self.facts.input_tokens, self.facts.service_tier)
-        for meter, cap in caps:
+        for meter, cap in self.price_caps:
             row = rows.get(meter)
-            if cap is not None and row is not None and row.unit_price_usd > _usd(cap):
+            if row is not None and row.unit_price_usd > cap:
                 price = f"{row.unit_price_usd.normalize():f}"
                 return Exclusion.MAX_PRICE, f"{meter} {price} USD per 1M > {cap}"
         return None
@@ -165,6 +161,8 @@ class _Planner:
     def _brake(self, endpoint: Endpoint) -> Verdict | None:
         breaker = self.health.of(endpoint.id).breaker
         now = self.moment.monotonic_s
+        if breaker.is_quiet(now):
+            return None
         if breaker.is_cooling(now):
             return Exclusion.COOLING_DOWN, f"for {breaker.cooling_until - now:.0f} s after a 429"
         if not breaker.allows(now):
@@ -190,7 +188,7 @@ class _Planner:
         context = RankContext(self.document, self.facts.output_tokens, self.rng)
         ranking = OBJECTIVES[self.objective](eligible, context)
         for i, candidate in enumerate(eligible):
-            self._note(candidate, score=ranking.scores[i], share=ranking.shares[i])
+            self._note(candidate, ranking.scores[i], ranking.shares[i])
         self.order.extend(self._preferred_first(eligible, ranking))
 
     def _preferred_first(self, eligible: list[Eligible], ranking: Ranking) -> list[Endpoint]:
@@ -211,18 +209,21 @@ class _Planner:
     # --- numbers ------------------------------------------------------------------------------
     def _expected_cost_pico(self, endpoint: Endpoint) -> int:
         facts = self.facts
-        rows = endpoint.prices.at(self.moment.utc, facts.input_tokens, facts.service_tier)
-        cost = facts.input_tokens * pico_per_token(rows.get(Meter.INPUT))
-        return cost + facts.output_tokens * pico_per_token(rows.get(Meter.OUTPUT))
-
-    def _note(self, candidate: Eligible, *, score: float, share: float) -> None:
-        self._add(candidate, score, share, "", "")
+        per_input, per_output = endpoint.prices.pico_rates(
+            self.moment.utc, facts.input_tokens, facts.service_tier
+        )
+        return facts.input_tokens * per_input + facts.output_tokens * per_output
 
     def _note_excluded(self, candidate: Eligible, verdict: Verdict) -> None:
-        self._add(candidate, 0.0, 0.0, verdict[0], verdict[1])
+        self._note(candidate, 0.0, 0.0, verdict[0], verdict[1])
 
-    def _add(
-        self, candidate: Eligible, score: float, share: float, excluded: str, detail: str
+    def _note(
+        self,
+        candidate: Eligible,
+        score: float,
+        share: float,
+        excluded: str = "",
+        detail: str = "",
     ) -> None:
         numbers = candidate.numbers
         self.candidates.append(
@@ -304,6 +305,17 @@ def _meets(numbers: Numbers, wanted: ProviderPreferences) -> bool:
     quick = least is None or (numbers.speed_tps or 0.0) >= least
     early = most is None or (numbers.ttft_ms is not None and numbers.ttft_ms <= most * 1000)
     return quick and early
+
+
+def _price_caps(
+    wanted: ProviderPreferences, document: PolicyDocument
+) -> tuple[tuple[Meter, Decimal], ...]:
+    """The request's cap, else the policy's, in USD per 1M tokens."""
+    caps = (
+        (Meter.INPUT, wanted.max_price_prompt or document.max_price_input),
+        (Meter.OUTPUT, wanted.max_price_completion or document.max_price_output),
+    )
+    return tuple((meter, _usd(cap)) for meter, cap in caps if cap is not None)
 
 
 def _usd(text: str) -> Decimal:

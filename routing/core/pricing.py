@@ -69,16 +69,18 @@ NO_CHARGE = Charge(amount_usd=Decimal(0), lines=())
 class PriceSheet:
     """The approved price rows of one endpoint, ready to be asked for an instant."""
 
-    __slots__ = ("_plain", "_plain_since", "rows")
+    __slots__ = ("_plain", "_plain_rates", "_plain_since", "rows")
 
     def __init__(self, rows: Iterable[Price] = ()) -> None:
         self.rows: tuple[Price, ...] = tuple(rows)
         # Most sheets have no conditions: their answer is worked out once and shared (read-only).
         self._plain: dict[Meter, Price] | None = None
         self._plain_since: dt.datetime | None = None
+        self._plain_rates = (0, 0)
         if self.rows and not any(map(_has_conditions, self.rows)):
             self._plain_since = max(row.effective_from for row in self.rows)
             self._plain = self._choose(self._plain_since, 0, "")
+            self._plain_rates = _rates(self._plain)
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -95,6 +97,15 @@ class PriceSheet:
             return self._plain
         return self._choose(moment, input_tokens, service_tier)
 
+    def pico_rates(
+        self, moment: dt.datetime, input_tokens: int = 0, service_tier: str = ""
+    ) -> tuple[int, int]:
+        """(input, output) in 10**-12 USD per token, for ranking; 0 where there is no row."""
+        since = self._plain_since
+        if since is not None and moment >= since:
+            return self._plain_rates
+        return _rates(self._choose(moment, input_tokens, service_tier))
+
     def _choose(
         self, moment: dt.datetime, input_tokens: int, service_tier: str
     ) -> dict[Meter, Price]:
@@ -106,6 +117,17 @@ class PriceSheet:
             if rival is None or _rank(row) > _rank(rival):
                 found[row.meter] = row
         return found
+
+
+def _rates(rows: dict[Meter, Price]) -> tuple[int, int]:
+    return _pico_per_token(rows.get(Meter.INPUT)), _pico_per_token(rows.get(Meter.OUTPUT))
+
+
+def _pico_per_token(row: Price | None) -> int:
+    """Exact, because a price has at most 6 decimals per 1,000,000 tokens."""
+    if row is None:
+        return 0
+    return int(row.unit_price_usd * (PICO_PER_USD // TOKENS_PER_PRICE_UNIT))
 
 
 def _has_conditions(row: Price) -> bool:
@@ -206,13 +228,6 @@ def amount_of(quantity: int, row: Price) -> Decimal:
     if row.meter in TOKEN_METERS:
         return quantity * row.unit_price_usd / TOKENS_PER_PRICE_UNIT
     return quantity * row.unit_price_usd
-
-
-def pico_per_token(row: Price | None) -> int:
-    """An exact integer rate for ranking candidates: 10**-12 USD per token."""
-    if row is None:
-        return 0
-    return int(row.unit_price_usd * (PICO_PER_USD // TOKENS_PER_PRICE_UNIT))
 
 
 def blended_usd_per_million(
