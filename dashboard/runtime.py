@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,7 +26,7 @@ def build_gateway(watcher: SnapshotWatcher) -> Gateway:
         ),
         spool=SpoolWriter(
             settings.PANELBOARD_SPOOL_DIR,
-            f"{settings.PANELBOARD_SERVE}-{socket.gethostname().partition('.')[0]}",
+            settings.PANELBOARD_SERVE,
             settings.PANELBOARD_SPOOL_MAX_BYTES,
             settings.PANELBOARD_DURABILITY,
         ),

@@ -32,6 +32,7 @@ from routing.gateway.exchange import Exchange
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
 from routing.gateway.scribe import Scribe
+from routing.gateway.spool import SpoolFull
 from routing.gateway.upstream.base import UpstreamClient
 
 logger = logging.getLogger("panelboard.gateway")
@@ -103,6 +104,7 @@ class Gateway:
             with suppress(asyncio.CancelledError):
                 await self._ticker
         await self.upstream.aclose()
+        await asyncio.to_thread(self.spool.close)
 
     async def _tick_for_ever(self) -> None:
         while True:
@@ -171,12 +173,7 @@ class Gateway:
                 "gateway_busy", "This gateway is at its limit of running requests", 1.0
             )
         if not self.spool.has_room():
-            raise _unavailable(
-                "accounting_unavailable",
-                "The hub cannot write its log (spool full or disk error) and takes no request that "
-                "it could not bill. An administrator has to look at the spool folder",
-                5.0,
-            )
+            raise _no_room()
 
     async def run(
         self,
@@ -207,6 +204,8 @@ class Gateway:
         self.running.add(exchange)
         try:
             await exchange.run(attempts, most)
+        except SpoolFull:
+            raise _no_room() from None
         except asyncio.CancelledError:
             stop = exchange.stop
             error = exchange.take_stop()
@@ -263,6 +262,15 @@ def outcome_of_error(error: HubError, scribe: Scribe) -> Outcome:
     if error.status in by_status:
         return by_status[error.status]
     return Outcome.PROVIDER_ERROR if error.status >= 500 else Outcome.USER_ERROR
+
+
+def _no_room() -> HubError:
+    return _unavailable(
+        "accounting_unavailable",
+        "The hub cannot write its log (spool full or disk error) and takes no request that it "
+        "could not bill. An administrator has to look at the spool folder",
+        5.0,
+    )
 
 
 def _unavailable(code: str, message: str, retry_after_s: float) -> HubError:
