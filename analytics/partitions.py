@@ -8,6 +8,7 @@ import re
 from django.db import connection, transaction
 
 from analytics.cursor import Cursor
+from analytics.models import DirtyBucket, FillState
 
 TABLES = ("request_log", "attempt")
 _LOCK = 0x70616E01  # one number for all who make or drop partitions
@@ -51,6 +52,30 @@ def days_kept() -> list[dt.date]:
         )
         found = (_day_of(name) for (name,) in cursor.fetchall())
         return sorted(day for day in found if day is not None)
+
+
+def drop_before(day: dt.date) -> list[dt.date]:
+    """Drops the whole days before `day` and returns them. Idempotent.
+
+    A day goes only when the rollups have all of it: they are what totals come from afterwards.
+    """
+    dropped: list[dt.date] = []
+    for old in days_kept():
+        if old >= day or not _is_rolled_up(old):
+            break
+        with transaction.atomic():
+            FillState.objects.update(kept_from=old + _DAY)
+            drop_day(old)
+        dropped.append(old)
+    return dropped
+
+
+def _is_rolled_up(day: dt.date) -> bool:
+    start = dt.datetime.combine(day, dt.time(), dt.UTC)
+    end = start + _DAY
+    filled = FillState.objects.filter(end__gte=end).exists()
+    dirty = DirtyBucket.objects.filter(bucket_start__gte=start, bucket_start__lt=end).exists()
+    return filled and not dirty
 
 
 def drop_day(day: dt.date) -> None:

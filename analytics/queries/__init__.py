@@ -1,0 +1,21 @@
+"""Reads of telemetry and money, for pages, REST and metrics. Start here."""
+
+from analytics.queries.cursors import BadCursor
+from analytics.queries.fresh import freshness
+from analytics.queries.measured import measurements
+from analytics.queries.receipts import receipt
+from analytics.queries.requests import request_page
+from analytics.queries.totals import breakdown, cost_series, headline, month_of, monthly_bill
+
+__all__ = [
+    "BadCursor",
+    "breakdown",
+    "cost_series",
+    "freshness",
+    "headline",
+    "measurements",
+    "month_of",
+    "monthly_bill",
+    "receipt",
+    "request_page",
+]

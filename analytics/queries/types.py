@@ -66,7 +66,8 @@ def ceil_to_cell(moment: dt.datetime) -> dt.datetime:
 class Filters:
     """`provider` is a slug, `model` a canonical name, `outcome` the outcome of the request.
 
-    `kind` "" means traffic and playground (in `measurements`: probes too).
+    `kind` "" means traffic and playground (in `measurements`: probes too), "all" means all kinds.
+    A period is widened to whole quarters of an hour.
     """
 
     scope: Scope
@@ -189,6 +190,7 @@ class Freshness:
     last_request_at: dt.datetime | None
     last_rollup_at: dt.datetime | None
     spool_lag_s: float | None  # age of the oldest record that waits on this host, None if unknown
+    recorder: str = ""  # shipping | waiting (Postgres does not take rows) | silent (not running)
 
 
 # --- rows ----------------------------------------------------------------------------------------------
