@@ -17,11 +17,17 @@ from typing_extensions import override
 from routing.adapters.base import Headers
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.errors import BrokenAnswer, UpstreamError, UpstreamTimeout
+from routing.gateway.upstream.heads import (
+    MAX_HEAD_BYTES,
+    broken,
+    ends_with_connection,
+    head_fault,
+    head_too_large,
+    size_of,
+)
+from routing.gateway.upstream.sending import STALE_WINDOW_S, after, too_large
 
-MAX_HEAD_BYTES = 2**16
-MAX_HEADERS = 100
 MAX_UNREAD_BYTES = 2**18
-STALE_WINDOW_S = 1.0
 
 _ONE_WRITE_BYTES = 2**16
 _HEAD, _SOME, _ALL = range(3)  # what the reader of an answer waits for
@@ -37,11 +43,6 @@ class Owner(Protocol):
     def freed(self, connection: Connection) -> None: ...
 
     def lost(self, connection: Connection) -> None: ...
-
-
-def after(start: float, limit_s: float) -> float:
-    """The moment a limit is reached; never, for a limit of zero."""
-    return start + limit_s if limit_s else inf
 
 
 class FastAnswer:
@@ -90,9 +91,7 @@ class FastAnswer:
             await self._wait()
         if self._unread > limit_bytes:
             await self.aclose()
-            raise BrokenAnswer(
-                "too_large", f"the answer is larger than {limit_bytes} bytes", status=self.status
-            )
+            raise too_large(limit_bytes, self.status)
         if self._error is not None:
             raise self._error
         return self._take()
@@ -163,12 +162,10 @@ class Connection(asyncio.Protocol):
         "_heard_at",
         "_host",
         "_idle_expiry_s",
-        "_is_chunked",
         "_is_paused",
         "_is_reusable",
         "_is_surplus",
         "_is_writing",
-        "_length",
         "_loop",
         "_no_body_bytes",
         "_owner",
@@ -195,8 +192,6 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: FastAnswer | None = None
         self._headers: Headers = []
-        self._length: int | None = None
-        self._is_chunked = False
         self._deadlines = DEFAULT_DEADLINES
         self._started_at = self._heard_at = loop.time()
         self._total_at = inf
@@ -289,14 +284,14 @@ class Connection(asyncio.Protocol):
             self._parse_failed(answer, problem)
             return
         except httptools.HttpParserUpgrade:
-            self._fail(self._broken("malformed", "it switched protocols unasked"))
+            self._fail(broken(self._host, "malformed", "it switched protocols unasked"))
             return
         if answer._complete:
             self._finish(answer)
         elif answer._unread > answer._room:
             self._hold(answer)
         elif self._no_body_bytes > MAX_HEAD_BYTES:
-            self._fail(self._broken("headers_too_large", f"more than {MAX_HEAD_BYTES} bytes"))
+            self._fail(head_too_large(self._host))
         if answer._waiter is not None and answer._is_awaited():
             answer.wake()
 
@@ -314,8 +309,6 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and self._answer.status:
             self._is_surplus = True  # a second answer, to nothing we asked
         self._headers = []
-        self._length = None
-        self._is_chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         answer = self._answer
@@ -354,23 +347,9 @@ class Connection(asyncio.Protocol):
     # --- inside -------------------------------------------------------------------------------------
 
     def _fault_of_head(self, status: int) -> BrokenAnswer | None:
-        if not 200 <= status < 600:
-            return self._broken("malformed", f"status {status}")
-        headers = self._headers
-        if len(headers) > MAX_HEADERS:
-            return self._broken("headers_too_large", f"more than {MAX_HEADERS} headers")
-        if self._no_body_bytes > MAX_HEAD_BYTES and _size_of(headers) > MAX_HEAD_BYTES:
-            return self._broken("headers_too_large", f"more than {MAX_HEAD_BYTES} bytes")
-        for name, value in headers:
-            if name == b"content-length":
-                self._length = int(value)  # the parser has checked the digits
-            elif name == b"transfer-encoding":
-                self._is_chunked = True
-                if value.strip().lower() != b"chunked":
-                    return self._broken("encoded", "an unknown transfer-encoding", status)
-            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                return self._broken("encoded", "compressed, though identity was asked for", status)
-        return None
+        if self._no_body_bytes > MAX_HEAD_BYTES and size_of(self._headers) > MAX_HEAD_BYTES:
+            return head_too_large(self._host)
+        return head_fault(self._host, status, self._headers)
 
     def _finish(self, answer: FastAnswer) -> None:
         self._answer = None
@@ -396,17 +375,17 @@ class Connection(asyncio.Protocol):
             self.abort()
             answer.wake()
         else:
-            self._fail(self._broken("malformed", str(problem), answer.status or None))
+            self._fail(broken(self._host, "malformed", str(problem), answer.status or None))
 
     def _end_at_eof(self, answer: FastAnswer, exc: Exception | None) -> None:
         if not answer.status:
             answer.fail(self._no_answer(exc))
-        elif exc is None and self._length is None and not self._is_chunked:
+        elif exc is None and ends_with_connection(answer.headers):
             answer.complete()
             answer.wake()
         else:
             reason = str(exc) if exc else "the connection was closed"
-            answer.fail(self._broken("truncated", f"cut short: {reason}", answer.status))
+            answer.fail(broken(self._host, "truncated", f"cut short: {reason}", answer.status))
 
     def _no_answer(self, exc: Exception | None) -> BrokenAnswer:
         reason = str(exc) if exc else "the connection was closed"
@@ -414,10 +393,7 @@ class Connection(asyncio.Protocol):
         at_once = self._loop.time() - self._started_at < STALE_WINDOW_S
         if self.exchanges > 1 and nothing_came and at_once:
             return StaleConnection("no_answer", f"{self._host}: {reason}")
-        return self._broken("no_answer", f"nothing complete came back: {reason}")
-
-    def _broken(self, code: str, reason: str, status: int | None = None) -> BrokenAnswer:
-        return BrokenAnswer(code, f"{self._host}: unusable answer: {reason}", status=status)
+        return broken(self._host, "no_answer", f"nothing complete came back: {reason}")
 
     def _fail(self, error: UpstreamError) -> None:
         answer = self._answer
@@ -471,7 +447,3 @@ _TIMEOUTS = {
     "first_content": "no answer within {0.first_content_s:g} s",
     "idle": "not a byte for {0.idle_s:g} s",
 }
-
-
-def _size_of(headers: Headers) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in headers)

@@ -12,21 +12,16 @@ from typing import NamedTuple
 from routing.core.deadlines import Deadlines
 from routing.core.errors import ConnectFailed, UpstreamTimeout
 from routing.gateway.upstream.base import UpstreamRequest
-from routing.gateway.upstream.connection import Connection, FastAnswer, StaleConnection, after
+from routing.gateway.upstream.connection import Connection, FastAnswer, StaleConnection
 from routing.gateway.upstream.guard import AllowList, Guard, Target, parse_target
-
-_OWN_HEADERS = frozenset(
-    (
-        b"host",
-        b"connection",
-        b"content-length",
-        b"transfer-encoding",
-        b"accept-encoding",
-        b"expect",
-        b"te",
-        b"upgrade",
-    )
+from routing.gateway.upstream.sending import (
+    OWN_HEADERS,
+    after,
+    bad_header,
+    connect_problem,
+    has_body,
 )
+
 _MAX_ROUTES = 1024
 _CLOSE_GRACE_S = 2.0
 
@@ -134,15 +129,13 @@ def _opening(method: str, target: Target) -> bytes:
 
 
 def _head(opening: bytes, request: UpstreamRequest) -> bytes:
-    lines = [b"%b: %b\r\n" % pair for pair in request.headers if pair[0] not in _OWN_HEADERS]
-    if request.body or request.method not in ("GET", "HEAD", "DELETE"):
+    lines = [b"%b: %b\r\n" % pair for pair in request.headers if pair[0] not in OWN_HEADERS]
+    if has_body(request.method, request.body):
         lines.append(b"content-length: %d\r\n" % len(request.body))
     head = b"%b%b\r\n" % (opening, b"".join(lines))
     ends = len(lines) + 4
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
-        raise ConnectFailed(
-            "a request header holds a line break; check the provider's credential and settings"
-        )
+        raise bad_header()
     return head
 
 
@@ -343,7 +336,7 @@ class _Pool:
                 problem = exc
         if isinstance(problem, TimeoutError):
             raise problem
-        raise ConnectFailed(f"{self._target.authority}: {_reason(problem)}") from problem
+        raise ConnectFailed(f"{self._target.authority}: {connect_problem(problem)}") from problem
 
     async def _open_to(self, address: str) -> Connection:
         loop = asyncio.get_running_loop()
@@ -359,11 +352,3 @@ class _Pool:
                 make, address, target.port, ssl=self._context, server_hostname=target.host
             )
         return connection
-
-
-def _reason(problem: OSError | None) -> str:
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not valid for this name ({problem.verify_message})"
-    if isinstance(problem, ssl.SSLError):
-        return f"TLS failed ({problem.reason or problem})"
-    return f"cannot connect ({problem.strerror or problem})" if problem else "no address"

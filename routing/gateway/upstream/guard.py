@@ -16,6 +16,7 @@ import re
 import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -180,6 +181,12 @@ def check_address(target: Target, address: Address, allow: AllowList) -> Address
     if target.scheme != "https" or target.port != 443:
         raise Forbidden(f"{target.authority}: not https on port 443; {_LISTING_HINT}")
     return address
+
+
+def check_literal(target: Target, allow: AllowList) -> None:
+    """Judges an address written in the URL itself; a name passes. Raises Forbidden."""
+    with suppress(ValueError):
+        check_address(target, ip_address(target.host), allow)
 
 
 def _is_never_allowed(address: Address) -> bool:

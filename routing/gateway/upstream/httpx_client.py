@@ -1,0 +1,418 @@
+"""The second upstream client, on httpx: for networks that need a proxy, or providers on HTTP/2.
+
+It keeps the same promises as the fast one and passes the same tests; it costs far more per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from contextvars import ContextVar
+from math import inf
+from typing import Any, NoReturn
+
+import httpcore
+import httpx
+from typing_extensions import override
+
+from routing.adapters.base import Headers
+from routing.core.deadlines import Deadlines
+from routing.core.errors import BrokenAnswer, ConnectFailed, UpstreamError, UpstreamTimeout
+from routing.gateway.upstream.base import UpstreamRequest
+from routing.gateway.upstream.guard import AllowList, Guard, Target, check_literal, parse_target
+from routing.gateway.upstream.heads import (
+    MAX_HEAD_BYTES,
+    broken,
+    head_fault,
+    head_too_large,
+    size_of,
+)
+from routing.gateway.upstream.sending import (
+    OWN_HEADERS,
+    STALE_WINDOW_S,
+    after,
+    check_headers,
+    connect_problem,
+    has_body,
+    too_large,
+)
+
+_Options = Iterable[
+    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+]
+
+
+class HttpxUpstream:
+    """See `UpstreamClient` for what it raises. Behind a proxy the names are the proxy's to resolve:
+    the guard then judges only the URL and addresses written in it."""
+
+    def __init__(
+        self,
+        allow: AllowList,
+        proxy: str | None = None,
+        http2: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+        max_connections: int = 2048,
+        idle_expiry_s: float = 30.0,
+        guard: Guard | None = None,
+    ) -> None:
+        self._guard = guard or Guard(allow)
+        self._is_proxied = proxy is not None
+        options: dict[str, Any] = {
+            "ssl_context": ssl_context or ssl.create_default_context(),
+            "max_connections": max_connections,
+            "max_keepalive_connections": max_connections,
+            "keepalive_expiry": idle_expiry_s,
+            "http2": http2,
+            "retries": 0,
+        }
+        self._client = httpx.AsyncClient(
+            transport=_Transport(_pool(proxy, self._guard, options)),
+            trust_env=False,
+            follow_redirects=False,
+        )
+        self._is_closed = False
+
+    async def send(self, request: UpstreamRequest) -> HttpxAnswer:
+        if self._is_closed:
+            raise ConnectFailed("the upstream client is closed")
+        target = parse_target(request.url)
+        if self._is_proxied:
+            check_literal(target, self._guard.allow)
+        total_at = after(asyncio.get_running_loop().time(), request.deadlines.total_s)
+        try:
+            return await self._try(request, target, total_at)
+        except _Stale:
+            return await self._try(request, target, total_at)
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+        await self._client.aclose()
+        self._guard.close()
+
+    async def _try(self, request: UpstreamRequest, target: Target, total_at: float) -> HttpxAnswer:
+        exchange = _Exchange(target, request.deadlines, total_at)
+        token = _current.set(exchange)
+        try:
+            response = await self._respond(request, exchange)
+        finally:
+            _current.reset(token)
+        answer = HttpxAnswer(response, exchange)
+        fault = _fault(target.authority, answer)
+        if fault is not None:
+            await answer.aclose()
+            raise fault
+        return answer
+
+    async def _respond(self, request: UpstreamRequest, exchange: _Exchange) -> httpx.Response:
+        built = _build(request, exchange)
+        try:
+            async with asyncio.timeout_at(_finite(exchange.total_at)) as timer:
+                exchange.timer = timer
+                return await self._client.send(built, stream=True)
+        except TimeoutError:
+            exchange.raise_timeout(exchange.phase)
+        except (
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.TimeoutException,
+        ) as problem:
+            exchange.raise_as_ours(problem)
+
+
+class HttpxAnswer:
+    """Status and headers of an answer, and its body as it arrives."""
+
+    def __init__(self, response: httpx.Response, exchange: _Exchange) -> None:
+        self.status = response.status_code
+        self.headers: Headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self._response = response
+        self._exchange = exchange
+        self._body = response.aiter_raw()
+
+    async def read(self, limit_bytes: int) -> bytes:
+        parts, size = [], 0
+        async for part in self.chunks():
+            parts.append(part)
+            size += len(part)
+            if size > limit_bytes:
+                await self.aclose()
+                raise too_large(limit_bytes, self.status)
+        return b"".join(parts)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            part = await self._next()
+            if part is None:
+                return
+            if part:
+                yield part
+
+    async def aclose(self) -> None:
+        with suppress(httpcore.NetworkError, httpcore.ProtocolError):
+            await self._response.aclose()
+
+    async def _next(self) -> bytes | None:
+        exchange = self._exchange
+        token = _current.set(exchange)
+        try:
+            async with asyncio.timeout_at(exchange.next_byte_at()):
+                return await anext(self._body, None)
+        except TimeoutError:
+            exchange.raise_timeout(exchange.phase)
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpx.StreamError) as problem:
+            exchange.raise_broken_body(problem, self.status)
+        finally:
+            _current.reset(token)
+
+
+class _Stale(BrokenAnswer):
+    """A kept connection was gone before it carried one byte of the answer: safe to try afresh."""
+
+
+class _Exchange:
+    """How far one request has come; the streams below httpx and its trace hook report to it."""
+
+    def __init__(self, target: Target, deadlines: Deadlines, total_at: float) -> None:
+        self.target = target
+        self.deadlines = deadlines
+        self.total_at = total_at
+        self.timer: asyncio.Timeout | None = None
+        self.phase = "total"
+        self.is_fresh = False
+        self.was_sent = False
+        self.sent_at = inf
+        self.received_bytes = 0
+        self.saw_eof = False
+        self.refusal: UpstreamError | None = None
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.started":
+            self.is_fresh = True
+            self._limit("connect", self.deadlines.connect_s)
+        elif event.endswith(".send_request_headers.started"):
+            self.was_sent = True
+            self.sent_at = asyncio.get_running_loop().time()
+            self._limit("first_content", self.deadlines.first_content_s)
+
+    def _limit(self, phase: str, limit_s: float) -> None:
+        due = after(asyncio.get_running_loop().time(), limit_s)
+        self.phase = phase if due <= self.total_at else "total"
+        if self.timer is not None:
+            self.timer.reschedule(_finite(min(due, self.total_at)))
+
+    def next_byte_at(self) -> float | None:
+        due = after(asyncio.get_running_loop().time(), self.deadlines.idle_s)
+        self.phase = "idle" if due <= self.total_at else "total"
+        return _finite(min(due, self.total_at))
+
+    def raise_timeout(self, phase: str) -> NoReturn:
+        message = f"{self.target.authority}: {phase} deadline passed"
+        raise UpstreamTimeout(phase, message, was_sent=self.was_sent) from None
+
+    def raise_as_ours(self, problem: Exception) -> NoReturn:
+        """Of a failure before the head of the answer."""
+        host = self.target.authority
+        if isinstance(problem, httpcore.PoolTimeout):
+            self.raise_timeout("pool")
+        if isinstance(problem, httpcore.WriteTimeout):
+            self.raise_timeout("write")
+        if not self.was_sent:
+            if self.refusal is not None:
+                raise self.refusal
+            raise ConnectFailed(f"{host}: {connect_problem(_root(problem))}") from problem
+        if self.received_bytes > MAX_HEAD_BYTES:
+            raise head_too_large(host) from problem
+        if not self.saw_eof and isinstance(problem, httpcore.RemoteProtocolError):
+            raise broken(host, "malformed", str(problem)) from problem
+        at_once = asyncio.get_running_loop().time() - self.sent_at < STALE_WINDOW_S
+        if not self.is_fresh and not self.received_bytes and at_once:
+            raise _Stale("no_answer", f"{host}: {problem}") from problem
+        raise broken(host, "no_answer", f"nothing complete came back: {problem}") from problem
+
+    def raise_broken_body(self, problem: Exception, status: int) -> NoReturn:
+        is_garbage = isinstance(problem, httpcore.RemoteProtocolError) and not self.saw_eof
+        code = "malformed" if is_garbage else "truncated"
+        raise broken(self.target.authority, code, str(problem), status) from problem
+
+
+_current: ContextVar[_Exchange | None] = ContextVar("upstream_exchange", default=None)
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """httpx's own cannot be given a network backend."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        url = request.url
+        answer = await self._pool.handle_async_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(
+                    scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                ),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(
+            status_code=answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=answer.extensions,
+        )
+
+    @override
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    @override
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._answer.aiter_stream():
+            yield part
+
+    @override
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to addresses that the guard has judged, and to nothing else."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._network = httpcore.AnyIOBackend()
+
+    @override
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: _Options | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        exchange = _current.get()
+        assert exchange is not None
+        try:
+            addresses = await self._guard.addresses(exchange.target)
+        except UpstreamError as refusal:
+            exchange.refusal = refusal
+            raise httpcore.ConnectError(refusal.message) from refusal
+        stream = await self._first(addresses, port, exchange)
+        return _WatchedStream(stream)
+
+    async def _first(
+        self, addresses: list[str], port: int, exchange: _Exchange
+    ) -> httpcore.AsyncNetworkStream:
+        problem: Exception = httpcore.ConnectError("no address")
+        for tried, address in enumerate(addresses):
+            share_s = exchange.deadlines.connect_s / (len(addresses) - tried) or None
+            try:
+                return await self._network.connect_tcp(address, port, timeout=share_s)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
+                problem = exc
+        if isinstance(problem, httpcore.ConnectTimeout):
+            exchange.refusal = UpstreamTimeout("connect", "connect deadline passed", was_sent=False)
+        raise problem
+
+    @override
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _WatchedStream(httpcore.AsyncNetworkStream):
+    """Tells the exchange that reads from it what has arrived."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    @override
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = await self._stream.read(max_bytes, timeout)
+        exchange = _current.get()
+        if exchange is not None:
+            exchange.received_bytes += len(data)
+            exchange.saw_eof = not data
+        return data
+
+    @override
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    @override
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    @override
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _WatchedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    @override
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _pool(proxy: str | None, guard: Guard, options: dict[str, Any]) -> httpcore.AsyncConnectionPool:
+    if proxy is None:
+        return httpcore.AsyncConnectionPool(network_backend=_GuardedBackend(guard), **options)
+    parsed = httpx.Proxy(proxy)
+    if parsed.url.scheme not in ("http", "https"):
+        raise ValueError(f"a proxy must be http:// or https://, not {parsed.url.scheme}://")
+    return httpcore.AsyncHTTPProxy(proxy_url=str(parsed.url), proxy_auth=parsed.raw_auth, **options)
+
+
+def _build(request: UpstreamRequest, exchange: _Exchange) -> httpx.Request:
+    target = exchange.target
+    own = [(b"host", target.authority.encode()), (b"accept-encoding", b"identity")]
+    headers = [pair for pair in request.headers if pair[0] not in OWN_HEADERS]
+    check_headers(headers)
+    if has_body(request.method, request.body):
+        own.append((b"content-length", b"%d" % len(request.body)))
+    deadlines = exchange.deadlines
+    limits = {
+        "pool": deadlines.pool_s or None,
+        "write": deadlines.write_s or None,
+        "connect": None,
+        "read": None,
+    }
+    return httpx.Request(
+        request.method,
+        f"{target.scheme}://{target.authority}{target.path}",
+        headers=own + headers,
+        stream=httpx.ByteStream(request.body),
+        extensions={"timeout": limits, "trace": exchange.trace},
+    )
+
+
+def _fault(host: str, answer: HttpxAnswer) -> BrokenAnswer | None:
+    if size_of(answer.headers) > MAX_HEAD_BYTES:
+        return head_too_large(host)
+    return head_fault(host, answer.status, answer.headers)
+
+
+def _finite(due: float) -> float | None:
+    return due if due < inf else None
+
+
+def _root(problem: BaseException) -> BaseException:
+    while problem.__cause__ is not None or problem.__context__ is not None:
+        problem = problem.__cause__ or problem.__context__ or problem
+    return problem
