@@ -46,12 +46,14 @@ def _listing_problems(listing: dict[str, Any]) -> Found:
     if not listing:
         return
     try:
-        kind = msgspec.convert(listing, Listing).kind
+        record = msgspec.convert(listing, Listing)
     except msgspec.ValidationError as exc:
         yield "listing", str(exc)
         return
-    if kind not in KINDS:
-        yield "listing.kind", unknown("listing kind", kind, KINDS)
+    if record.kind not in KINDS:
+        yield "listing.kind", unknown("listing kind", record.kind, KINDS)
+    if not record.path.startswith("/"):
+        yield "listing.path", "must begin with / and is appended to base_url"
 
 
 def model_problems(record: ModelRecord) -> Found:
