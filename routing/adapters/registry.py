@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from routing.adapters.anthropic.adapter import Anthropic
 from routing.adapters.base import Adapter
+from routing.adapters.gemini.adapter import Gemini
 from routing.adapters.openai_compat.adapter import OpenAICompat
 
 _ADAPTERS: dict[str, Adapter] = {
+    "anthropic": Anthropic(),
+    "gemini": Gemini(),
     "openai_compat": OpenAICompat(),
 }
 DIALECTS = frozenset(_ADAPTERS)

@@ -59,9 +59,7 @@ class EventStream(ABC):
         if self._is_over():
             return b""
         out = self._relay(self._splitter.close())
-        if self._is_over():
-            return out
-        return out + self._at_eof()
+        return out if self._is_over() else out + self._at_eof()
 
     def _is_over(self) -> bool:
         return self.done or self.error is not None
@@ -79,16 +77,17 @@ class EventStream(ABC):
         return b"".join(out)
 
     def _take(self, frame: sse.Frame) -> bytes:
+        self._saw_frame = True
         if frame.name == sse.COMMENT:
             return sse.KEEP_ALIVE if self.content_started else b""
-        self._saw_frame = True
         if not frame.data:
             return b""
         try:
             return self._on_frame(frame)
         except BadJson:
-            self._fail("malformed_frame", "The provider sent an event that is not valid JSON.")
-            return b""
+            return self._fail(
+                "malformed_frame", "The provider sent an event that is not a JSON object."
+            )
 
     @abstractmethod
     def _on_frame(self, frame: sse.Frame) -> bytes:
@@ -112,10 +111,9 @@ class EventStream(ABC):
     def _at_eof(self) -> bytes:
         if self._ended():
             return self._finish()
-        if not self._saw_frame and self._head.strip():
-            self.error = self._error_in_body()
-        else:
-            self._fail("truncated", "The provider's stream ended before the answer was complete.")
+        if self._saw_frame or not self._head.strip():
+            return self._truncated()
+        self.error = self._error_in_body()
         return b""
 
     def _error_in_body(self) -> UpstreamError:
@@ -138,8 +136,14 @@ class EventStream(ABC):
             shown = noted(shown, self.note(usage))
         return self._usage_chunk(shown) + sse.DONE
 
-    def _fail(self, code: str, message: str) -> None:
+    def _fail(self, code: str, message: str) -> bytes:
         self.error = BrokenAnswer(code, message)
+        return b""
+
+    def _truncated(self) -> bytes:
+        return self._fail(
+            "truncated", "The provider's stream ended before the answer was complete."
+        )
 
     def _refuse(self, document: Any) -> bytes:
         """The provider reports an error inside the stream."""

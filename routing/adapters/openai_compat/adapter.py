@@ -9,8 +9,9 @@ from typing_extensions import override
 
 from routing.adapters import errors
 from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply
+from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
-from routing.adapters.openai_compat.answers import content_chars, finish_word, mend_reasoning
+from routing.adapters.openai_compat.answers import finish_word, mend_reasoning, mend_whole_calls
 from routing.adapters.openai_compat.request import build_body
 from routing.adapters.openai_compat.stream import OpenAIStream
 from routing.adapters.quirks import Quirks
@@ -37,7 +38,8 @@ class OpenAICompat(Adapter):
     ) -> Reply:
         quirks = quirks_of(endpoint)
         document = _answer_in(body, headers, quirks)
-        words = [_take_choice(choice, quirks) for choice in dicts_in(document["choices"])]
+        id = document.get("id")
+        words = [_take_choice(choice, id, quirks) for choice in dicts_in(document["choices"])]
         if any(word == "error" for word, _ in words):
             raise errors.refused(errors.facts_of(_BROKEN_OFF), 200, quirks, headers=headers)
         changed = any(was_changed for _, was_changed in words)
@@ -85,10 +87,11 @@ def _answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
     return dict_of(document)
 
 
-def _take_choice(choice: dict[str, Any], quirks: Quirks) -> tuple[str, bool]:
+def _take_choice(choice: dict[str, Any], answer_id: Any, quirks: Quirks) -> tuple[str, bool]:
     """Puts one choice in order; gives its finish word and whether anything changed."""
     message = dict_of(choice.get("message"))
     changed = mend_reasoning(message, quirks)
+    changed = mend_whole_calls(message, answer_id) or changed
     sent = text_of(choice.get("finish_reason"))
     has_tools = bool(message.get("tool_calls"))
     word = finish_word(sent or "stop", quirks, has_tools=has_tools)
@@ -110,4 +113,4 @@ def _usage(raw: dict[str, Any], document: dict[str, Any], quirks: Quirks) -> Usa
 
 def _output_chars(document: dict[str, Any]) -> int:
     choices = dicts_in(document.get("choices"))
-    return sum(sum(content_chars(dict_of(choice.get("message")))) for choice in choices)
+    return sum(content_chars(dict_of(choice.get("message"))) for choice in choices)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from routing.adapters.jsonio import dicts_in, dig, text_of
+from routing.adapters.chunks import stable_call_id
+from routing.adapters.jsonio import dict_of, dicts_in, dumps, text_of
 from routing.adapters.quirks import Quirks
 
 # Words met at hosts, beyond what a quirk record says of its own.
@@ -61,30 +62,15 @@ def _thinking_text(part: dict[str, Any]) -> str:
     return "".join(text_of(piece.get("text")) for piece in dicts_in(thinking))
 
 
-def content_chars(message: dict[str, Any]) -> tuple[int, int]:
-    """Characters of reasoning, and of everything else, in a message or a delta."""
-    reasoning = max(
-        len(text_of(message.get("reasoning_content"))), len(text_of(message.get("reasoning")))
-    )
-    answer = len(text_of(message.get("content"))) + len(text_of(message.get("refusal")))
-    for call in dicts_in(message.get("tool_calls")):
-        answer += _call_chars(call.get("function"))
-    answer += _call_chars(message.get("function_call"))
-    return reasoning, answer
-
-
-def _call_chars(function: Any) -> int:
-    return len(text_of(dig(function, "name"))) + len(text_of(dig(function, "arguments")))
-
-
-def has_answer(message: dict[str, Any]) -> bool:
-    """Anything for the reader besides reasoning; an empty string or array is nothing."""
-    return any(
-        message.get(field)
-        for field in ("content", "tool_calls", "refusal", "function_call", "audio")
-    )
-
-
-def has_reasoning(message: dict[str, Any]) -> bool:
-    fields = ("reasoning_content", "reasoning", "reasoning_details")
-    return any(message.get(field) for field in fields)
+def mend_whole_calls(message: dict[str, Any], answer_id: Any) -> bool:
+    """Tool calls of a complete answer: each has an id, and its arguments are a string."""
+    changed = False
+    for index, call in enumerate(dicts_in(message.get("tool_calls"))):
+        if not call.get("id"):
+            call["id"] = stable_call_id(answer_id, index)
+            changed = True
+        function = dict_of(call.get("function"))
+        if isinstance(function.get("arguments"), dict):
+            function["arguments"] = dumps(function["arguments"]).decode()
+            changed = True
+    return changed

@@ -15,15 +15,10 @@ from typing_extensions import override
 from routing.adapters import sse
 from routing.adapters.base import ChatCall
 from routing.adapters.chunks import stable_call_id
+from routing.adapters.content import content_chars, has_answer, has_reasoning
 from routing.adapters.errors import is_error
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
-from routing.adapters.openai_compat.answers import (
-    content_chars,
-    finish_word,
-    has_answer,
-    has_reasoning,
-    mend_reasoning,
-)
+from routing.adapters.openai_compat.answers import finish_word, mend_reasoning
 from routing.adapters.stream import EventStream
 from routing.adapters.usage import openai_usage, provider_cost
 from routing.core.catalog import Endpoint
@@ -170,8 +165,7 @@ class OpenAIStream(EventStream):
         """[DONE] ends an answer that had ended; after half an answer it does not."""
         if self._ended() or (self.content_started and self._usage_came_last):
             return self._finish()
-        self._fail("truncated", "The provider's stream ended before the answer was complete.")
-        return b""
+        return self._truncated()
 
     def _on_chunk(self, chunk: dict[str, Any], payload: bytes) -> bytes:
         self._remember_head(chunk)
@@ -209,7 +203,7 @@ class OpenAIStream(EventStream):
             return
         if index not in self._finished:
             self._open.add(index)
-        self._count(sum(content_chars(delta)), is_answer=answers)
+        self._count(content_chars(delta), is_answer=answers)
 
     def _take_finish(self, choice: dict[str, Any], word: str, index: int) -> bool:
         called = any(key[0] == index for key in self._calls)

@@ -1,0 +1,1 @@
+"""The Anthropic Messages dialect, translated from and to OpenAI chat."""

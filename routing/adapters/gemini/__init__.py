@@ -1,0 +1,1 @@
+"""Google's generateContent dialect, translated from and to OpenAI chat."""
