@@ -1,0 +1,105 @@
+"""Faults on demand: what to break, where, how often."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+
+# fault -> the modes it makes sense in ("s" streams, "w" whole answers)
+FAULTS = {
+    # before any answer
+    "status": "sw",
+    "refuse": "sw",  # the connection is closed without a word
+    "slow_headers": "sw",
+    "html_200": "sw",
+    "error_200": "sw",
+    "empty_200": "sw",
+    "wrong_length": "sw",
+    # in the answer
+    "slow_first_token": "sw",
+    "error_first_frame": "s",
+    "error_at": "s",
+    "cut": "sw",
+    "stall": "sw",
+    "comments_only": "s",
+    "malformed_frame": "sw",
+    "no_usage": "sw",
+    "usage_absurd": "sw",
+    "no_done": "s",
+    "double_done": "s",
+    "pace": "s",  # a fixed time between chunks, whatever the speed
+    "byte_by_byte": "s",
+}
+NEEDS_SECONDS = frozenset({"slow_headers", "slow_first_token", "pace"})
+
+
+class BadFault(ValueError):
+    """The message says which field is wrong and what is possible."""
+
+
+class Fault(msgspec.Struct, forbid_unknown_fields=True):
+    """`provider` and `model` empty: any. `times` null: until cleared. `model` may be the
+    provider's own id or the canonical name."""
+
+    fault: str
+    provider: str = ""
+    model: str = ""
+    status: int = 503
+    code: str | None = None
+    message: str = ""
+    retry_after: str | int | float | None = None
+    after_chunks: int = 0
+    seconds: float | None = None
+    times: int | None = None
+    probability: float = 1.0
+    mode: Literal["rst", "close", "clean"] = "rst"  # how `cut` ends: reset, EOF, or a proper end
+    id: int = 0
+    hits: int = 0
+
+
+def parse_fault(data: Any) -> Fault:
+    """Raises BadFault."""
+    try:
+        fault = msgspec.convert(data, Fault)
+    except msgspec.ValidationError as exc:
+        raise BadFault(f"fault: {exc}") from None
+    if fault.fault not in FAULTS:
+        raise BadFault(f"fault {fault.fault!r} is not known; use one of {', '.join(FAULTS)}")
+    if fault.fault in NEEDS_SECONDS and not fault.seconds:
+        raise BadFault(f"fault {fault.fault!r} needs `seconds`")
+    if not 200 <= fault.status <= 599:
+        raise BadFault(f"status {fault.status} is not an HTTP status")
+    return fault
+
+
+class FaultBook:
+    def __init__(self, rng: Random) -> None:
+        self.rules: list[Fault] = []
+        self._rng = rng
+        self._next_id = 1
+
+    def add(self, fault: Fault) -> Fault:
+        fault.id = self._next_id
+        self._next_id += 1
+        self.rules.append(fault)
+        return fault
+
+    def clear(self, fault_id: int | None = None) -> None:
+        self.rules = [rule for rule in self.rules if fault_id is not None and rule.id != fault_id]
+
+    def pick(self, provider: str, models: tuple[str, str], *, stream: bool) -> Fault | None:
+        """The first rule that matches, counted as used."""
+        mode = "s" if stream else "w"
+        for rule in self.rules:
+            matches = (
+                rule.provider in {"", "*", provider}
+                and rule.model in {"", "*", *models}
+                and mode in FAULTS[rule.fault]
+                and (rule.times is None or rule.hits < rule.times)
+            )
+            if matches and self._rng.random() < rule.probability:
+                rule.hits += 1
+                return rule
+        return None
