@@ -22,32 +22,42 @@ _LIKE_REDIS = {
 }
 
 
+def is_postgres(broker_url: str) -> bool:
+    return urlsplit(broker_url).scheme == "pgmq"
+
+
+def transport(broker_url: str) -> str | None:
+    """The class that speaks to the broker, where kombu's choice by the URL is not the right one."""
+    return "dashboard.pgmq_transport:Transport" if is_postgres(broker_url) else None
+
+
 def transport_options(broker_url: str, database_url: str) -> dict[str, Any]:
-    scheme = urlsplit(broker_url).scheme
-    if scheme in {"redis", "rediss"}:
+    """For `pgmq://` alone, the hub's own database is the broker."""
+    if urlsplit(broker_url).scheme in {"redis", "rediss"}:
         return dict(_LIKE_REDIS)
-    if scheme != "pgmq":
+    if not is_postgres(broker_url):
         return {}
-    options: dict[str, Any] = {
+    elsewhere = urlsplit(broker_url).netloc
+    return {
+        "conn_string": f"postgresql{broker_url.removeprefix('pgmq')}"
+        if elsewhere
+        else database_url,
         "init_extension": False,  # the schema alone, made by `prepare_hub`
         "use_notify": True,
+        "notify_throttle_interval_ms": 0,  # a second message within the throttle would wait
         "wait_time_seconds": 0,
         "polling_interval": 5,  # only a safety net under the notifications
         "visibility_timeout": REDELIVER_AFTER_S,
         "pool_size": 2,
         "pool_timeout": 5,
     }
-    if not urlsplit(broker_url).netloc:
-        options["conn_string"] = database_url
-    return options
 
 
 def install_schema(broker_url: str, options: Mapping[str, Any]) -> bool:
     """Makes the message queue's tables and functions if there are none. True when it made them."""
-    if urlsplit(broker_url).scheme != "pgmq":
+    if not is_postgres(broker_url):
         return False
-    address = options.get("conn_string") or f"postgresql{broker_url.removeprefix('pgmq')}"
-    with psycopg.connect(address, connect_timeout=5) as connection:
+    with psycopg.connect(options["conn_string"], connect_timeout=5) as connection:
         row = connection.execute("select to_regnamespace('pgmq') is not null").fetchone()
         if row is not None and row[0]:
             return False

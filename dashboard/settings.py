@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from csp import constants as csp
+
 from dashboard import broker, schedule, secrets_file
 from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str
 
@@ -63,7 +65,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "dashboard.middleware.ContentPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -72,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "dashboard.middleware.DatabaseAwayMiddleware",
 ]
 ROOT_URLCONF = "dashboard.urls"
 ASGI_APPLICATION = "dashboard.asgi.application"
@@ -85,6 +88,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "dashboard.navigation.frame",
             ]
         },
     }
@@ -144,6 +148,26 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "dashboard.views.errors.csrf_failed"
+
+# One policy for all pages; the admin alone needs more: its widgets evaluate their attributes.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [csp.NONE],
+        "script-src": [csp.SELF],
+        "style-src": [csp.SELF, csp.NONCE],
+        "img-src": [csp.SELF, "data:"],
+        "font-src": [csp.SELF],
+        "connect-src": [csp.SELF],
+        "form-action": [csp.SELF],
+        "base-uri": [csp.NONE],
+        "frame-ancestors": [csp.NONE],
+    }
+}
+PANELBOARD_ADMIN_CSP = {
+    "script-src": [csp.SELF, csp.UNSAFE_EVAL],
+    "style-src": [csp.SELF, csp.UNSAFE_INLINE],
+}
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -174,6 +198,7 @@ SPECTACULAR_SETTINGS = {
 
 # --- Celery: the broker is the same Postgres unless CELERY_BROKER_URL names another ----------------
 CELERY_BROKER_URL = env_secret("CELERY_BROKER_URL") or "pgmq://"
+CELERY_BROKER_TRANSPORT = broker.transport(CELERY_BROKER_URL)
 CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(CELERY_BROKER_URL, DATABASE_URL)
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
@@ -209,6 +234,7 @@ LOGGING = {
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
+        "kombu.connection": {"level": "ERROR"},  # pgmq:// without a host is meant
         "pgmq": {"level": "WARNING"},
         "psycopg.pool": {"level": "ERROR"},
         "uvicorn": {"level": "WARNING"},

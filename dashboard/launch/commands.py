@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 PYTHON = sys.executable
 MANAGE = (PYTHON, "-m", "django")
-CELERY = (PYTHON, "-m", "celery", "-A", "dashboard")
+# Tasks are JSON, so the warning about root, meant for pickle, says nothing here.
+QUIETLY = ("-W", "ignore:You're running the worker with superuser privileges")
+CELERY = (PYTHON, *QUIETLY, "-m", "celery", "-A", "dashboard")
 
 # The stages of stopping: first what takes new work, then what writes it down, then what they need.
 STOP_FIRST, STOP_NEXT, STOP_LATE, STOP_LAST = range(4)

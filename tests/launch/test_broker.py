@@ -1,0 +1,162 @@
+"""The hub's own broker with a real worker on a real Postgres."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from dashboard import broker
+from dashboard.launch.embedded_postgres import EmbeddedPostgres
+from tests.support.running_hub import ROOT, data_folder
+
+pytestmark = pytest.mark.e2e
+WORKER = (
+    *(sys.executable, "-m", "celery", "-A", "tests.support.broker_app", "--quiet", "worker"),
+    *("--pool", "prefork", "--concurrency", "2", "--loglevel", "WARNING"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+
+
+@dataclass
+class Station:
+    postgres: EmbeddedPostgres
+    environment: dict[str, str]
+
+    def send(self, *numbers: int, seconds: float = 0.0) -> None:
+        program = (
+            "from tests.support.broker_app import note\n"
+            f"for number in {list(numbers)}: note.delay(number, {seconds})"
+        )
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=self.environment, check=True)
+
+    @contextmanager
+    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        process = subprocess.Popen(WORKER, cwd=ROOT, env=self.environment, process_group=0)
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def noted(self) -> dict[int, int]:
+        """How often each number was noted."""
+        with psycopg.connect(self.postgres.url) as connection:
+            return dict(
+                connection.execute("select number, count(*) from noted group by 1").fetchall()
+            )
+
+    def latest(self) -> float:
+        with psycopg.connect(self.postgres.url) as connection:
+            row = connection.execute("select max(at) from noted").fetchone()
+        assert row is not None
+        return float(row[0])
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.fixture
+def station() -> Iterator[Station]:
+    with data_folder() as folder, (folder / "log").open("wb") as log:
+        postgres = EmbeddedPostgres(folder / "pg", log=log)
+        postgres.start()
+        try:
+            options = broker.transport_options("pgmq://", postgres.url)
+            assert broker.install_schema("pgmq://", options)
+            assert not broker.install_schema("pgmq://", options)
+            with psycopg.connect(postgres.url) as connection:
+                connection.execute("create table noted (number int, at double precision)")
+            environment = {
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "BROKER_TEST_DATABASE_URL": postgres.url,
+                "BROKER_TEST_REDELIVER_S": "5",
+            }
+            yield Station(postgres, environment)
+        finally:
+            postgres.stop()
+
+
+def test_it_runs_each_task_once_and_soon(station: Station) -> None:
+    with station.worker():
+        station.send(0)
+        assert eventually(lambda: station.noted() == {0: 1}, 30)
+        sent_at = time.time()
+        station.send(1)
+        assert eventually(lambda: 1 in station.noted(), 10)
+        assert station.latest() - sent_at < 5  # sooner than the poll that is its safety net
+        station.send(*range(2, 42))
+        assert eventually(lambda: len(station.noted()) == 42, 30)
+        assert set(station.noted().values()) == {1}
+
+
+def test_the_worker_goes_on_after_postgres_was_killed(station: Station) -> None:
+    with station.worker() as worker:
+        station.send(*range(20), seconds=0.1)
+        assert eventually(lambda: bool(station.noted()), 30)
+        assert station.postgres.process is not None
+        station.postgres.process.kill()
+        station.postgres.process.wait()
+        time.sleep(1)
+        station.postgres.start()
+        station.send(*range(20, 30))
+        assert eventually(lambda: len(station.noted()) == 30, 60), station.noted()
+        assert worker.poll() is None
+
+
+def test_tasks_of_a_killed_worker_are_delivered_again(station: Station) -> None:
+    with station.worker() as worker:
+        station.send(*range(6), seconds=0.4)
+        assert eventually(lambda: bool(station.noted()), 30)
+        os.killpg(worker.pid, signal.SIGKILL)
+    assert len(station.noted()) < 6
+    with station.worker():
+        assert eventually(lambda: len(station.noted()) == 6, 30), station.noted()
+
+
+def test_a_clean_stop_finishes_the_running_task(station: Station) -> None:
+    with station.worker() as worker:
+        station.send(1, seconds=0)
+        assert eventually(lambda: 1 in station.noted(), 30)
+        station.send(2, seconds=1.5)
+        time.sleep(0.7)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(20) == 0
+        assert station.noted().get(2) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://127.0.0.1/0", {"visibility_timeout": 3600, "unacked_restore_throttle": 1}),
+        ("amqp://127.0.0.1//", {}),
+    ],
+)
+def test_other_brokers_get_their_own_options(url: str, expected: dict[str, int]) -> None:
+    assert broker.transport_options(url, "postgresql:///x") == expected
+    assert not broker.install_schema(url, expected)
+
+
+def test_a_broker_url_with_a_host_is_not_pointed_at_the_hubs_database() -> None:
+    options = broker.transport_options("pgmq://me@127.0.0.1:1/other", "postgresql:///x")
+    assert options["conn_string"] == "postgresql://me@127.0.0.1:1/other"
+
+
+def test_redelivery_is_later_than_the_longest_task() -> None:
+    assert broker.REDELIVER_AFTER_S > broker.LONGEST_TASK_S
