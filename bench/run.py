@@ -14,6 +14,7 @@ from bench.hub import Panelboard
 from bench.paths import (
     HUB_PORT,
     LITELLM_PORT,
+    LOGS,
     NGINX_PORT,
     PORTKEY_PORT,
     RESULTS,
@@ -135,7 +136,8 @@ def _start(server: Server) -> None:
     server.start()
     answer = stages.warm_up(server)
     if not answer.done:
-        raise BenchError(f"it gives no answer: {answer.first_error or 'no connection'}")
+        reason = answer.first_error or "no connection"
+        raise BenchError(f"it gives no answer ({reason}); its output is in {LOGS}")
 
 
 def _say(text: str) -> None:
