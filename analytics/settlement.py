@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import httpx
 import msgspec
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 
 from analytics.models import Attempt, ChargeCorrection
 from analytics.prices import load_sheets
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 SOURCE = "settlement"
 WINDOW = dt.timedelta(minutes=30)
 BATCH = 200
+MOST_PER_RUN = 5000
 TIMEOUT_S = 10.0
 NANO_PER_USD = 10**9
 _DAY = dt.timedelta(days=1)
@@ -102,35 +104,30 @@ def _authorization(provider: Provider) -> dict[str, str]:
 
 def _due(now: dt.datetime) -> Iterator[tuple[Provider, list[Attempt]]]:
     """Estimated attempts without a settlement, by provider that can be asked."""
-    since = now - WINDOW
-    estimated = Attempt.objects.filter(
+    endpoints = {
+        endpoint.pk: endpoint
+        for endpoint in Endpoint.objects.select_related("provider")
+        if endpoint.provider.quirks.get("settlement_path")
+    }
+    by_provider: dict[int, list[Attempt]] = defaultdict(list)
+    for attempt in _estimated(now - WINDOW, list(endpoints)):
+        by_provider[endpoints[attempt.endpoint_id].provider_id].append(attempt)
+    for attempts in by_provider.values():
+        yield endpoints[attempts[0].endpoint_id].provider, attempts
+
+
+def _estimated(since: dt.datetime, endpoint_ids: list[int]) -> Iterable[Attempt]:
+    settled = ChargeCorrection.objects.filter(
+        request_id=OuterRef("request_id"), attempt_no=OuterRef("attempt_no"), source=SOURCE
+    )
+    rows = Attempt.objects.filter(
+        ~Exists(settled),
         day__gte=since.date() - _DAY,
         received_at__gte=since,
         cost_status=CostStatus.ESTIMATED,
-    ).order_by("received_at")
-    found = list(estimated)
-    known = _already_settled(found)
-    endpoints = Endpoint.objects.select_related("provider").in_bulk(
-        list({attempt.endpoint_id for attempt in found})
+        endpoint_id__in=endpoint_ids,
     )
-    by_provider: dict[int, list[Attempt]] = defaultdict(list)
-    providers: dict[int, Provider] = {}
-    for attempt in found:
-        endpoint = endpoints.get(attempt.endpoint_id)
-        if endpoint is None or (attempt.request_id, attempt.attempt_no) in known:
-            continue
-        if endpoint.provider.quirks.get("settlement_path"):
-            providers[endpoint.provider_id] = endpoint.provider
-            by_provider[endpoint.provider_id].append(attempt)
-    for provider_id, attempts in by_provider.items():
-        yield providers[provider_id], attempts
-
-
-def _already_settled(attempts: Iterable[Attempt]) -> set[tuple[Any, int]]:
-    rows = ChargeCorrection.objects.filter(
-        request_id__in=[attempt.request_id for attempt in attempts], source=SOURCE
-    )
-    return set(rows.values_list("request_id", "attempt_no"))
+    return rows.order_by("received_at")[:MOST_PER_RUN]
 
 
 def _settle_batch(provider: Provider, attempts: list[Attempt], ask: Ask) -> int:
