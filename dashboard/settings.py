@@ -171,8 +171,7 @@ PANELBOARD_ADMIN_CSP = {
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = DATA_DIR / "static"
-WHITENOISE_USE_FINDERS = True  # no collectstatic before the first start
+WHITENOISE_USE_FINDERS = True  # no collectstatic, so no STATIC_ROOT either
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},

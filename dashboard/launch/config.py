@@ -21,6 +21,7 @@ class LaunchConfig:
     drain_s: int
     database_url: str  # empty: the embedded Postgres
     simulator_port: int  # 0: beside the hub's own port
+    simulator_speed: str
     environment: dict[str, str] = field(repr=False)
 
     @classmethod
@@ -34,5 +35,6 @@ class LaunchConfig:
             drain_s=env_int("PANELBOARD_DRAIN_S", 20, least=1, most=3600),
             database_url=env_secret("DATABASE_URL"),
             simulator_port=env_int("SIMULATOR_PORT", 0, most=65535),
+            simulator_speed=env_str("SIMULATOR_SPEED", "1"),
             environment=dict(os.environ),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import time
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from dashboard.launch import preflight, report
 from dashboard.launch.commands import MANAGE, PROGRAMS, STOP_LAST
@@ -70,8 +69,7 @@ class Hub:
         self._prepare()
         first_run = self.first_run()
         if first_run["simulator_url"]:
-            self._allow_simulator()
-            self._start_program("simulator")
+            self._start_simulator()
         self._start_web()
         for name in ("recorder", "worker", "beat"):
             self._start_program(name)
@@ -108,7 +106,9 @@ class Hub:
         if self._config.database_url:
             self._supervisor.console.say("using the Postgres of DATABASE_URL")
             return
-        log = self._stack.enter_context(_log_file(self._config.data / "logs" / "postgres.log"))
+        path = self._config.data / "logs" / "postgres.log"
+        _set_aside_when_large(path)
+        log = self._stack.enter_context(path.open("ab"))
         postgres = EmbeddedPostgres(self._config.data / "pg", log=log)
         self._stack.callback(postgres.release)
         self._supervisor.start(
@@ -127,6 +127,15 @@ class Hub:
         status = self._supervisor.run_to_end("prepare", command, self._environment)
         if status:
             raise LaunchError("the hub could not be prepared; the lines above say why")
+
+    def _start_simulator(self) -> None:
+        self._allow_simulator()
+        journal = self._config.data / "simulator" / "journal.jsonl"
+        journal.parent.mkdir(mode=0o700, exist_ok=True)
+        _set_aside_when_large(journal)
+        port, speed = self._environment["SIMULATOR_PORT"], self._config.simulator_speed
+        options = ("--port", port, "--speed", speed, "--journal", str(journal))
+        self._start_program("simulator", extra=options)
 
     def _start_web(self) -> None:
         descriptor = self._listener.fileno()
@@ -193,7 +202,6 @@ def _answers(host: str, port: int) -> Callable[[], bool]:
     return healthy
 
 
-def _log_file(path: Path) -> IO[bytes]:
-    if path.exists() and path.stat().st_size > MOST_LOG_BYTES:
-        os.replace(path, path.with_suffix(".log.1"))
-    return path.open("ab")
+def _set_aside_when_large(log: Path) -> None:
+    if log.exists() and log.stat().st_size > MOST_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))

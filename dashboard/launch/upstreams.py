@@ -57,7 +57,7 @@ def _disable_vanished(stored: set[int]) -> None:
 def _simulated_paths() -> dict[str, str]:
     """Path of the base URL by slug, of the providers that the simulator knows."""
     shipped = parse(files.read(files.SHIPPED))
-    return {row.slug: urlsplit(row.base_url).path.rstrip("/") for row in shipped.providers}
+    return {row.slug: urlsplit(row.base_url).path.rstrip("/") for _, row in shipped.providers}
 
 
 def _has_own_key(provider: Provider) -> bool:

@@ -43,7 +43,8 @@ class Command(BaseCommand):
             cursor.execute("select pg_advisory_lock(%s)", [ONE_AT_A_TIME])
         call_command("migrate", interactive=False, verbosity=0)
         broker.install_schema(settings.CELERY_BROKER_URL, settings.CELERY_BROKER_TRANSPORT_OPTIONS)
-        self.stdout.write(f"catalog: {catalog.load_all(files.read(files.SHIPPED))}")
+        loaded = str(catalog.load_all(files.read(files.SHIPPED)))
+        self.stdout.write(f"catalog: {'; '.join(loaded.splitlines())}")
         self._switch_on()
 
     def _switch_on(self) -> None:
