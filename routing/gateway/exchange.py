@@ -227,6 +227,11 @@ class Exchange:
         await self.sink.write(data)
         self.writing_since = None
 
+    async def _write_last(self, data: bytes) -> None:
+        self.writing_since = self.scribe.gateway.monotonic()
+        await self.sink.finish(data)
+        self.writing_since = None
+
     async def _finish(self, attempt: Attempt, reader: StreamReader, last: bytes) -> None:
         money = self.scribe.price(attempt, reader.usage, reader.output_chars)
         self.scribe.answered(
@@ -236,11 +241,11 @@ class Exchange:
             finish_reason=reader.finish_reason,
             response_model=reader.response_model,
         )
-        self.draining_until = self.scribe.gateway.monotonic() + DRAIN_S
         if not self.sink.started:
             await self._start_stream(attempt)
         await self._before_last_byte()
-        await self.sink.finish(last)
+        await self._write_last(last)
+        self.draining_until = self.scribe.gateway.monotonic() + DRAIN_S
 
     async def _before_last_byte(self) -> None:
         if self.scribe.gateway.settings.durability == "host":
@@ -249,10 +254,10 @@ class Exchange:
     async def _break_off(self, endpoint: Endpoint, error: UpstreamError) -> None:
         """After content: an error event and the end. Never another endpoint, never [DONE]."""
         self.scribe.request_done(outcome_of(error), 200, error.code or error.failure)
-        if self.sink.gone:
-            return
+        if error.failure is FailureClass.CANCELLED:
+            return  # nobody reads any more; the server closes a connection that was not finished
         told = client_error(error, endpoint.provider.name, self.scribe.attempts)
-        await self.sink.finish(error_event(told, str(self.scribe.request_id)))
+        await self._write_last(error_event(told, str(self.scribe.request_id)))
 
     def _headers(self, attempt: Attempt, money: Money | None) -> Headers:
         """A stream's cost is not known when its headers leave; its usage chunk carries it."""
@@ -281,26 +286,24 @@ class Exchange:
         attempt = self.scribe.attempt
         if attempt is None or self.stop is not None:
             return
-        if attempt.settled:
-            if self.draining_until is not None and now > self.draining_until:
-                self._interrupt(UpstreamTimeout("drain", "the connection was not closed in time"))
-            return
         late = self._late(attempt, now)
         if late is not None:
             self._interrupt(late)
-        elif now - attempt.sent_at >= 1.0:
+        elif not attempt.settled and now - attempt.sent_at >= 1.0:
             self.scribe.progress(attempt)
 
     def _late(self, attempt: Attempt, now: float) -> UpstreamError | None:
         limits = self.scribe.gateway.deadlines_for(attempt.endpoint.provider)
-        if now - self.scribe.received_at > limits.total_s:
-            return UpstreamTimeout("total", f"not finished after {limits.total_s:g} s")
-        writing = self.writing_since
-        if writing is not None:
-            if now - writing > limits.client_write_s:
+        if self.writing_since is not None:
+            if now - self.writing_since > limits.client_write_s:
                 return UpstreamError(
                     FailureClass.CANCELLED, "the client stopped reading", code="client_stalled"
                 )
+        elif attempt.settled:
+            if self.draining_until is not None and now > self.draining_until:
+                return UpstreamTimeout("drain", "the connection was not closed in time")
+        elif now - self.scribe.received_at > limits.total_s:
+            return UpstreamTimeout("total", f"not finished after {limits.total_s:g} s")
         elif attempt.content_at is None:
             waits = self.call.stream or attempt.headers_at is None
             if waits and now - attempt.sent_at > limits.first_content_s:

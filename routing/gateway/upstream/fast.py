@@ -23,7 +23,7 @@ from routing.gateway.upstream.sending import (
 )
 
 _MAX_ROUTES = 1024
-_CLOSE_GRACE_S = 2.0
+CLOSE_GRACE_S = 2.0
 
 
 class PoolStats(NamedTuple):
@@ -238,7 +238,7 @@ class _Pool:
         if self._open:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_GRACE_S):
+                async with asyncio.timeout(CLOSE_GRACE_S):
                     await self._emptied.wait()
 
     def _forget(self, connection: Connection) -> None:

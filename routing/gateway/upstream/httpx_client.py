@@ -99,6 +99,7 @@ class HttpxUpstream:
             response = await self._respond(request, exchange)
         finally:
             _current.reset(token)
+        exchange.has_head = True
         answer = HttpxAnswer(response, exchange)
         fault = _fault(target.authority, answer)
         if fault is not None:
@@ -186,7 +187,11 @@ class _Exchange:
         self.sent_at = inf
         self.received_bytes = 0
         self.saw_eof = False
+        self.has_head = False
         self.refusal: UpstreamError | None = None
+
+    def is_head_too_large(self) -> bool:
+        return not self.has_head and self.received_bytes > MAX_HEAD_BYTES
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.started":
@@ -223,7 +228,7 @@ class _Exchange:
             if self.refusal is not None:
                 raise self.refusal
             raise ConnectFailed(f"{host}: {connect_problem(_root(problem))}") from problem
-        if self.received_bytes > MAX_HEAD_BYTES:
+        if self.is_head_too_large():
             raise head_too_large(host) from problem
         if not self.saw_eof and isinstance(problem, httpcore.RemoteProtocolError):
             raise broken(host, "malformed", str(problem)) from problem
@@ -341,8 +346,10 @@ class _WatchedStream(httpcore.AsyncNetworkStream):
 
     @override
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._stream.read(max_bytes, timeout)
         exchange = _current.get()
+        if exchange is not None and exchange.is_head_too_large():
+            raise httpcore.RemoteProtocolError("the head does not end")
+        data = await self._stream.read(max_bytes, timeout)
         if exchange is not None:
             exchange.received_bytes += len(data)
             exchange.saw_eof = not data

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from tests.support.hub_tools import Rest, SimulatorControl, raw_client
+from tests.support.running_hub import RunningHub
+
+
+@pytest.fixture(scope="session")
+def client(hub: RunningHub) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{hub.url}/v1", api_key=hub.api_key, max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def simulator(hub: RunningHub) -> Iterator[SimulatorControl]:
+    control = SimulatorControl(hub.simulator_url)
+    yield control
+    control.http.close()
+
+
+@pytest.fixture(scope="session")
+def rest(hub: RunningHub) -> Iterator[Rest]:
+    opened = Rest(hub)
+    yield opened
+    opened.http.close()
+
+
+@pytest.fixture(scope="session")
+def http(hub: RunningHub) -> Iterator[httpx.Client]:
+    with raw_client(hub) as opened:
+        yield opened

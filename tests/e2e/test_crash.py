@@ -1,0 +1,166 @@
+"""What is left after a process was killed or Postgres went away: every request, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tests.support.hub_tools import MODEL, Rest, SimulatorControl, chat_body, money, raw_client
+from tests.support.running_hub import RunningHub, data_folder
+
+pytestmark = pytest.mark.e2e
+
+STREAMS = int(os.environ.get("PANELBOARD_TEST_STREAMS", "50"))
+OUTAGE_S = float(os.environ.get("PANELBOARD_TEST_OUTAGE_S", "8"))
+SETTLED_WITHIN_S = 150.0
+
+
+@pytest.fixture(scope="module")
+def crash_hub() -> Iterator[RunningHub]:
+    with data_folder() as folder:
+        running = RunningHub(folder)
+        running.start()
+        yield running
+        running.stop()
+
+
+async def stream_until_cut(client: httpx.AsyncClient, number: int) -> bool:
+    """True when the stream came to its [DONE]."""
+    body = chat_body(f"Write a long story, number {number}.", stream=True, max_tokens=400)
+    body["model"] = f"{MODEL}:{('novita', 'nebius', 'together', 'deepinfra')[number % 4]}"
+    try:
+        async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            text = ""
+            async for piece in answer.aiter_text():
+                text += piece
+            return "[DONE]" in text
+    except httpx.TransportError:
+        return False
+
+
+async def run_streams_and_kill(hub: RunningHub, kill_after_s: float) -> list[bool]:
+    headers = {"authorization": f"Bearer {hub.api_key}"}
+    limits = httpx.Limits(max_connections=STREAMS * 2)
+    async with httpx.AsyncClient(
+        base_url=hub.url, headers=headers, timeout=60, limits=limits
+    ) as client:
+        tasks = [asyncio.create_task(stream_until_cut(client, i)) for i in range(STREAMS)]
+        await asyncio.sleep(kill_after_s)
+        os.kill(hub.pid_of("web"), signal.SIGKILL)
+        return await asyncio.gather(*tasks)
+
+
+def settled(rest: Rest, row: dict[str, Any]) -> tuple[int, Decimal]:
+    """(how many attempt rows, what they cost with their corrections) for one journal row."""
+    request_id, _, number = row["request_id"].rpartition("-")
+    receipt = rest.receipt(request_id)
+    attempts = [one for one in receipt["attempts"] if one["attempt_no"] == int(number)]
+    corrections = [one for one in receipt["corrections"] if one["attempt_no"] == int(number)]
+    total = sum((money(one["cost_usd"]) for one in attempts), Decimal(0))
+    total += sum((money(one["delta_usd"]) for one in corrections), Decimal(0))
+    return len(attempts), total
+
+
+def test_every_stream_of_a_killed_gateway_is_settled_once_and_to_the_last_digit(
+    crash_hub: RunningHub,
+) -> None:
+    simulator, rest = SimulatorControl(crash_hub.simulator_url), Rest(crash_hub)
+    simulator.http.delete("/_control/journal")
+    said = len(crash_hub.lines)
+    finished = asyncio.run(run_streams_and_kill(crash_hub, kill_after_s=3.0))
+    crash_hub.wait_for_line("restarted web", 30, after=said)
+    assert not all(finished), "the kill came too late to cut anything"
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while True:
+        rows = [row for row in simulator.journal() if _is_traffic(row)]
+        off = {
+            row["request_id"]: (settled(rest, row), row["cost_usd"])
+            for row in rows
+            if settled(rest, row) != (1, money(row["cost_usd"]))
+        }
+        if not off or time.monotonic() > deadline:
+            break
+        time.sleep(2)
+    assert len(rows) >= STREAMS
+    assert not off
+    assert _answers(crash_hub)
+
+
+def _is_traffic(row: dict[str, Any]) -> bool:
+    return row.get("model") is not None and row["stream"] and row["input_tokens"] > 5
+
+
+def _answers(hub: RunningHub) -> bool:
+    with raw_client(hub) as client:
+        return client.post("/v1/chat/completions", json=chat_body()).status_code == httpx.codes.OK
+
+
+def _postgres_pids(hub: RunningHub) -> list[int]:
+    postmaster = hub.pid_of("postgres")
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    return [postmaster, *map(int, children)]
+
+
+def _signal_postgres(hub: RunningHub, number: int) -> None:
+    for pid in _postgres_pids(hub):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def test_a_hung_postgres_stops_no_known_key_and_loses_no_row(crash_hub: RunningHub) -> None:
+    """A stopped server accepts connections and never answers: worse than a dead one."""
+    rest, outcomes, ids = Rest(crash_hub), Counter[int](), list[str]()
+    with raw_client(crash_hub) as client:
+        _signal_postgres(crash_hub, signal.SIGSTOP)
+        try:
+            until = time.monotonic() + OUTAGE_S
+            while time.monotonic() < until:
+                answer = client.post(
+                    "/v1/chat/completions", json=chat_body(model=f"{MODEL}:groq", max_tokens=5)
+                )
+                outcomes[answer.status_code] += 1
+                ids.append(answer.headers["x-request-id"])
+            stranger = client.get(
+                "/v1/models", headers={"authorization": "Bearer pb_live_" + "x" * 46}
+            )
+            page = client.get("/requests/", timeout=30)
+            ready = client.get("/readyz")
+        finally:
+            _signal_postgres(crash_hub, signal.SIGCONT)
+    assert set(outcomes) == {200}
+    assert len(ids) > OUTAGE_S
+    assert stranger.status_code == 503
+    assert page.status_code == 503
+    assert "Postgres" in page.text
+    assert "Traceback" not in page.text
+    assert ready.status_code == 200
+    for request_id in ids:
+        assert len(rest.receipt(str(UUID(request_id)))["attempts"]) == 1
+
+
+def test_a_killed_postgres_comes_back_and_everything_goes_on(crash_hub: RunningHub) -> None:
+    rest = Rest(crash_hub)
+    said = len(crash_hub.lines)
+    os.kill(crash_hub.pid_of("postgres"), signal.SIGKILL)
+    with raw_client(crash_hub) as client:
+        answers = [
+            client.post("/v1/chat/completions", json=chat_body(model=f"{MODEL}:groq", max_tokens=5))
+            for _ in range(10)
+        ]
+    crash_hub.wait_for_line("restarted postgres", 30, after=said)
+    assert {answer.status_code for answer in answers} == {200}
+    for answer in answers:
+        assert rest.receipt(answer.headers["x-request-id"])["outcome"] == "ok"

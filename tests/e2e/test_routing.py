@@ -1,0 +1,169 @@
+"""Routing as a client sees it: suffixes, the provider object, failover, refusals."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import OpenAI
+
+from tests.support.hub_tools import MODEL, Rest, SimulatorControl, chat_body, money
+
+pytestmark = pytest.mark.e2e
+
+MEASURED_WITHIN_S = 60.0
+
+
+def providers_of(http: httpx.Client, model: str = MODEL) -> dict[str, dict[str, Any]]:
+    listed = http.get(f"/v1/models/{model}").json()["providers"]
+    return {entry["provider"]: entry for entry in listed}
+
+
+def measured(http: httpx.Client) -> dict[str, dict[str, Any]]:
+    """Waits for the first round of probes."""
+    deadline = time.monotonic() + MEASURED_WITHIN_S
+    while True:
+        found = providers_of(http)
+        if all("throughput" in entry for entry in found.values()):
+            return found
+        assert time.monotonic() < deadline, f"not measured: {found}"
+        time.sleep(0.5)
+
+
+def answered_by(http: httpx.Client, **body: Any) -> str:
+    answer = http.post("/v1/chat/completions", json=chat_body(**body))
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return answer.headers["x-panelboard-provider"]
+
+
+def test_fastest_picks_the_highest_throughput_of_the_listing(http: httpx.Client) -> None:
+    listed = measured(http)
+    best = max(listed, key=lambda slug: listed[slug]["throughput"])
+    assert answered_by(http, model=f"{MODEL}:fastest") == best
+
+
+def test_lowest_latency_picks_the_earliest_first_token_of_the_listing(http: httpx.Client) -> None:
+    listed = measured(http)
+    best = min(listed, key=lambda slug: listed[slug]["first_token_latency_ms"])
+    assert answered_by(http, model=f"{MODEL}:lowest-latency") == best
+
+
+def test_cheapest_picks_the_lowest_price_for_this_requests_tokens(http: httpx.Client) -> None:
+    listed = providers_of(http)
+
+    def price(slug: str) -> float:
+        pricing = listed[slug]["pricing"]
+        return pricing["input"] * 20 + pricing["output"] * 400
+
+    assert answered_by(http, model=f"{MODEL}:cheapest", max_tokens=400) == min(listed, key=price)
+
+
+def test_a_provider_suffix_and_the_provider_object_are_obeyed(http: httpx.Client) -> None:
+    assert answered_by(http, model=f"{MODEL}:groq") == "groq"
+    assert answered_by(http, provider={"order": ["together", "groq"]}) == "together"
+    assert answered_by(http, provider={"only": ["novita"]}) == "novita"
+    assert answered_by(http, provider={"sort": "throughput"}) == answered_by(
+        http, model=f"{MODEL}:fastest"
+    )
+
+
+def test_a_fault_at_the_first_provider_is_answered_by_the_second_and_billed_once(
+    client: OpenAI, simulator: SimulatorControl, rest: Rest
+) -> None:
+    with simulator.fault("groq", "status", status=503):
+        answer = client.chat.completions.with_raw_response.create(
+            **chat_body(), extra_body={"provider": {"order": ["groq", "together"]}}
+        )
+    assert answer.headers["x-panelboard-provider"] == "together"
+    assert answer.headers["x-panelboard-attempts"] == "2"
+    receipt = rest.receipt(answer.headers["x-request-id"])
+    first, second = receipt["attempts"]
+    assert (first["provider"], first["outcome"], first["http_status"]) == (
+        "groq",
+        "provider_error",
+        503,
+    )
+    assert (second["provider"], second["outcome"]) == ("together", "ok")
+    assert money(first["cost_usd"]) == 0
+    assert money(receipt["cost_usd"]) == money(second["cost_usd"]) > 0
+    assert money(answer.headers["x-panelboard-cost"]) == money(receipt["cost_usd"])
+
+
+@pytest.mark.parametrize(
+    "fault", ["error_first_frame", "error_200", "html_200", "empty_200", "refuse"]
+)
+def test_a_stream_that_fails_before_its_content_is_answered_by_the_next_provider(
+    client: OpenAI, simulator: SimulatorControl, fault: str
+) -> None:
+    with simulator.fault("groq", fault):
+        answer = client.chat.completions.with_raw_response.create(
+            **chat_body(stream=True), extra_body={"provider": {"order": ["groq", "together"]}}
+        )
+        text = "".join(c.choices[0].delta.content or "" for c in answer.parse() if c.choices)
+    assert text
+    assert answer.headers["x-panelboard-provider"] == "together"
+
+
+@pytest.mark.parametrize("fault", ["cut", "error_at", "malformed_frame"])
+def test_a_stream_that_breaks_after_content_ends_with_an_error_and_no_done(
+    http: httpx.Client, client: OpenAI, simulator: SimulatorControl, rest: Rest, fault: str
+) -> None:
+    body = chat_body(stream=True, provider={"order": ["groq"]}, max_tokens=200)
+    with simulator.fault("groq", fault, after_chunks=5):
+        raw = http.post("/v1/chat/completions", json=body)
+        with pytest.raises(openai.APIError):
+            list(
+                client.chat.completions.create(
+                    model=MODEL,
+                    messages=body["messages"],
+                    stream=True,
+                    extra_body={"provider": {"order": ["groq"]}},
+                )
+            )
+    frames = [line for line in raw.text.splitlines() if line.startswith("data: ")]
+    assert raw.status_code == httpx.codes.OK
+    assert '"error"' in frames[-1]
+    assert "[DONE]" not in raw.text
+    assert len(frames) > 2
+    receipt = rest.receipt(raw.headers["x-request-id"])
+    assert len(receipt["attempts"]) == 1
+    assert receipt["attempts"][0]["cost_status"] == "estimated"
+    assert money(receipt["attempts"][0]["cost_usd"]) > 0
+
+
+def test_a_provider_that_refuses_the_hubs_key_is_never_the_clients_401(
+    http: httpx.Client, simulator: SimulatorControl
+) -> None:
+    with simulator.fault("groq", "status", status=401):
+        answer = http.post("/v1/chat/completions", json=chat_body(model=f"{MODEL}:groq"))
+    assert answer.status_code == httpx.codes.BAD_GATEWAY
+    assert answer.json()["error"]["code"] == "provider_refused_hub"
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_filters_that_leave_nothing_name_the_exclusion_codes(http: httpx.Client) -> None:
+    answer = http.post(
+        "/v1/chat/completions", json=chat_body(provider={"max_price": {"completion": 0.000001}})
+    )
+    assert answer.status_code == httpx.codes.NOT_FOUND
+    error = answer.json()["error"]
+    assert error["code"] == "no_endpoint"
+    assert set(error["detail"]["excluded_by"]) == {"max_price"}
+
+
+def test_the_bill_of_a_request_is_usage_times_the_listed_price(
+    http: httpx.Client, rest: Rest
+) -> None:
+    answer = http.post("/v1/chat/completions", json=chat_body(model=f"{MODEL}:together"))
+    usage = answer.json()["usage"]
+    pricing = providers_of(http)["together"]["pricing"]
+    expected = (
+        usage["prompt_tokens"] * Decimal(str(pricing["input"]))
+        + usage["completion_tokens"] * Decimal(str(pricing["output"]))
+    ) / 1_000_000
+    receipt = rest.receipt(answer.headers["x-request-id"])
+    assert money(receipt["cost_usd"]) == expected
