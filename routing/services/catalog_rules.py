@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from routing.adapters.quirks import quirks_from
+from routing.adapters.registry import DIALECTS
 from routing.catalog.document import (
     WEEKDAYS,
     EndpointRecord,
@@ -25,7 +26,6 @@ from routing.services.listings import KINDS
 from routing.services.prices import PriceRefused, Quote, check_quote
 
 Found = Iterator[tuple[str, str]]
-DIALECTS = ("openai_compat", "anthropic", "gemini")
 
 
 def provider_problems(record: ProviderRecord) -> Found:

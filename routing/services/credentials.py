@@ -79,7 +79,9 @@ def store_credential(
 
     A credential that was disabled is enabled by a new secret.
     """
-    secret = _checked(secret, provider, name)
+    secret = checked_secret(secret)
+    if not name.strip():
+        raise CredentialRefused(f"a credential of {provider.slug} needs a name")
     with transaction.atomic():
         found = Credential.objects.select_for_update().filter(provider=provider, name=name).first()
         if found is not None and found.disabled_at is None and _holds(found, secret):
@@ -162,15 +164,13 @@ def _not_under_the_active_key() -> QuerySet[Credential]:
     return Credential.objects.exclude(sealed__startswith=current).order_by("pk")
 
 
-def _checked(secret: str, provider: Provider, name: str) -> str:
+def checked_secret(secret: str) -> str:
+    """Without surrounding blanks. Raises CredentialRefused for what can be no provider key."""
     secret = secret.strip()
     if not secret or any(ord(character) < 33 or ord(character) > 126 for character in secret):
         raise CredentialRefused(
-            f"credential {provider.slug}/{name}: a provider key is one line of visible ASCII "
-            "characters without blanks"
+            "a provider key is one line of visible ASCII characters without blanks"
         )
-    if not name.strip():
-        raise CredentialRefused(f"a credential of {provider.slug} needs a name")
     return secret
 
 

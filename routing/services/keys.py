@@ -30,7 +30,7 @@ def create_key(
     kind: str = ApiKey.Kind.TRAFFIC,
 ) -> tuple[ApiKey, str]:
     """The plaintext is returned here and nowhere else: it is not stored."""
-    _check(project, name, expires_at)
+    check_key(project, name, expires_at)
     token, digest = mint(API_KEY_PREFIX)
     key = ApiKey.objects.create(
         project=project,
@@ -46,7 +46,8 @@ def create_key(
     return key, token.plaintext
 
 
-def _check(project: Project, name: str, expires_at: dt.datetime | None) -> None:
+def check_key(project: Project, name: str, expires_at: dt.datetime | None) -> None:
+    """Raises KeyRefused where `create_key` would."""
     if not name.strip():
         raise KeyRefused("a key needs a name that tells where it is used")
     if project.archived_at is not None:

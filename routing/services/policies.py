@@ -48,6 +48,13 @@ def validate(document: Mapping[str, Any]) -> PolicyDocument:
     return review(document).document
 
 
+def check(name: str, document: Mapping[str, Any]) -> Review:
+    """As `save_policy` would judge, without saving. Raises PolicyInvalid."""
+    if problem := _wrong_name(name):
+        raise PolicyInvalid([("name", problem)])
+    return review(document)
+
+
 def review(document: Mapping[str, Any]) -> Review:
     """Raises PolicyInvalid with every problem found."""
     typed = policy_rules.converted(document)
@@ -78,9 +85,7 @@ def save_policy(
 
     `None` leaves the description, and whether it is the default, as they are. Raises PolicyInvalid.
     """
-    typed = validate(document)
-    if problem := _wrong_name(name):
-        raise PolicyInvalid([("name", problem)])
+    typed = check(name, document).document
     with transaction.atomic():
         policy, _ = Policy.objects.select_for_update().get_or_create(name=name)
         _set_facts(policy, description, is_default)

@@ -22,9 +22,9 @@ from routing.adapters.quirks import quirks_from
 from routing.adapters.wire import request_headers
 from routing.core.deadlines import Deadlines
 from routing.core.errors import UpstreamError
-from routing.gateway.upstream import make_upstream
 from routing.gateway.upstream.base import UpstreamRequest
 from routing.gateway.upstream.guard import AllowList
+from routing.gateway.upstream.registry import make_upstream
 from routing.models import Credential, Endpoint, Provider
 from routing.services.credentials import CredentialUnreadable, reveal
 from routing.services.listings import ListedPrice, ListingUnreadable, parse

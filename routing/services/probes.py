@@ -27,8 +27,8 @@ from routing.core.usage import Usage
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
-from routing.gateway.upstream import make_upstream
 from routing.gateway.upstream.guard import AllowList
+from routing.gateway.upstream.registry import make_upstream
 from routing.services.keys import probe_key
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,5 @@
+"""The admin: facts are edited in forms, everything with consequences goes through services."""
+
+from routing.admin import catalog, credentials, policies, prices, team
+
+__all__ = ["catalog", "credentials", "policies", "prices", "team"]

@@ -1,0 +1,49 @@
+"""Celery's way in: thin, and safe to run twice."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from routing.models import Credential, Provider
+from routing.services import price_refresh, probes
+from routing.snapshots import load_snapshot
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def probe_endpoints() -> int:
+    """One task per provider that can be asked; they run side by side on all workers."""
+    ids = Credential.objects.filter(
+        disabled_at=None, provider__lifecycle=Provider.Lifecycle.ACTIVE
+    ).values_list("provider_id", flat=True)
+    for provider_id in sorted(set(ids)):
+        probe_provider.delay(provider_id)
+    return len(set(ids))
+
+
+@shared_task
+def probe_provider(provider_id: int) -> str:
+    report = probes.probe(snapshot=load_snapshot(), provider_id=provider_id)
+    return f"{report.probed} probed, {report.skipped} skipped, {report.cost_usd} USD"
+
+
+@shared_task
+def refresh_prices() -> int:
+    providers = price_refresh.refreshable()
+    for provider in providers:
+        refresh_prices_of.delay(provider.pk)
+    return len(providers)
+
+
+@shared_task
+def refresh_prices_of(provider_id: int) -> str:
+    provider = Provider.objects.get(pk=provider_id)
+    try:
+        report = price_refresh.refresh(provider)
+    except price_refresh.RefreshFailed as exc:
+        log.warning("prices stay as they are: %s", exc)
+        return str(exc)
+    return f"{report.added} added, {report.held} held, {report.unchanged} unchanged"
