@@ -11,8 +11,8 @@ from django.conf import settings
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
-from routing.gateway.upstream import make_upstream
 from routing.gateway.upstream.guard import AllowList
+from routing.gateway.upstream.registry import make_upstream
 from routing.snapshots import SnapshotWatcher
 
 _gateway: Gateway | None = None
