@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from csp import constants as csp
 
 from dashboard import broker, schedule, secrets_file
+from dashboard.admin_look import UNFOLD as UNFOLD
 from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent

@@ -12,12 +12,13 @@ from django.http import HttpRequest
 from typing_extensions import override
 
 from routing.adapters.quirks import quirks_from
+from routing.adapters.registry import DIALECTS
 from routing.admin.base import EditedHereAdmin, HistoryAdmin, ModelForm, ReadOnlyInline, each
 from routing.catalog.document import Listing
 from routing.core.catalog import CAPABILITIES
 from routing.models import Endpoint, Model, Price, Provider
 from routing.services.addresses import AddressRefused, checked_base_url
-from routing.services.catalog_rules import DIALECTS, model_slug, unknown
+from routing.services.catalog_rules import model_slug, unknown
 from routing.services.listings import KINDS
 
 
