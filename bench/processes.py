@@ -143,6 +143,15 @@ def used_us(before: Clock, after: Clock) -> float:
     return sum(ns - before.get(thread, 0) for thread, ns in after.items()) / 1e3
 
 
+def has_ended(pid: int) -> bool:
+    """A child that nobody waited for yet is still listed, as a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
 def resident_mib(pid: int) -> float:
     """Sum of VmRSS over the tree. Pages that its processes share are counted in each of them."""
     kib = 0

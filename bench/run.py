@@ -92,14 +92,14 @@ def _measure(names: Sequence[str], plan: stages.Plan) -> Results:
     need_free_ports(PORTS)
     load.write_bodies()
     with _started(names, plan) as (servers, missing):
-        samples = stages.run_all(servers, plan, _say)
+        samples, given_up = stages.run_all(servers, plan, _say)
     rows = report.rows_of(samples)
     return Results(
         at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         machine=tools.machine(),
         versions=tools.versions(rows),
         plan=plan,
-        missing=missing,
+        missing={**missing, **given_up},
         rows=rows,
         aims=report.aims(rows),
         samples=samples,

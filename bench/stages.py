@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from bench.load import Load, LoadReport
-from bench.processes import Clock, read_clock, resident_mib, used_us
+from bench.paths import LOGS, BenchError
+from bench.processes import Clock, has_ended, read_clock, resident_mib, used_us
 from bench.servers import Server
 
 MIB_INTERVAL_S = 0.1
@@ -50,6 +51,10 @@ class Meter:
             self._most_mib[part] = max(self._most_mib[part], resident_mib(pid))
 
     def read(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Raises BenchError when a part ended meanwhile: its figures would be too low."""
+        ended = [part for part, pid in self._parts.items() if has_ended(pid)]
+        if ended:
+            raise BenchError(f"{', '.join(ended)} ended while it was measured; see {LOGS}")
         self._server.settle()
         cpu = {p: used_us(self._before[p], read_clock(pid)) for p, pid in self._parts.items()}
         return cpu, self._most_mib
@@ -118,10 +123,20 @@ STAGES: dict[str, Callable[[Server, Plan], Sample]] = {
 }
 
 
-def run_all(servers: Sequence[Server], plan: Plan, say: Callable[[str], None]) -> list[Sample]:
+def run_all(
+    servers: Sequence[Server], plan: Plan, say: Callable[[str], None]
+) -> tuple[list[Sample], dict[str, str]]:
+    """All samples, and why a server was given up. What it gave before does not count then."""
     samples: list[Sample] = []
+    given_up: dict[str, str] = {}
     for stage, run in STAGES.items():
         for number in range(1, plan.rounds + 1):
             say(f"{stage}, round {number} of {plan.rounds}")
-            samples.extend(run(server, plan) for server in servers)
-    return samples
+            for server in servers:
+                if server.name in given_up:
+                    continue
+                try:
+                    samples.append(run(server, plan))
+                except BenchError as exc:
+                    given_up[server.name] = f"given up in {stage}: {exc}"
+    return [s for s in samples if s.server not in given_up], given_up
