@@ -21,6 +21,7 @@ from routing.core.pricing import PriceSheet
 _OPTIONS = (
     "-c statement_timeout=15000 -c lock_timeout=5000 -c synchronous_commit=on"
     " -c idle_in_transaction_session_timeout=20000 -c timezone=UTC -c jit=off"
+    " -c client_connection_check_interval=2000"
 )
 CONNECT_TIMEOUT_S = 3
 DEADLINE_S = 20.0  # for a server that is there and says nothing
@@ -94,8 +95,7 @@ class Store:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             connection = psycopg.connect(**self._params)
-            for staging in (ATTEMPT, REQUEST):
-                connection.execute(staging.create)
+            make_staging(connection.cursor())
             self._connection = connection
         return self._connection
 
@@ -103,8 +103,7 @@ class Store:
         days = {row[0] for row in rows.attempts} | {row[0] for row in rows.requests}
         self._ready(connection, days - self._ready_days)
         with connection.transaction(), connection.cursor() as cursor:
-            _add(cursor, ATTEMPT, rows.attempts)
-            _add(cursor, REQUEST, rows.requests)
+            add_rows(cursor, rows)
 
     def _ready(self, connection: psycopg.Connection[Any], days: Iterable[dt.date]) -> None:
         latest = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=FUTURE_DAYS)
@@ -115,6 +114,18 @@ class Store:
                 _refuse_dropped(cursor, day)
                 ensure_day_in(cursor, day)
             self._ready_days.add(day)
+
+
+def make_staging(cursor: psycopg.Cursor[Any]) -> None:
+    """Once per connection."""
+    for staging in (ATTEMPT, REQUEST):
+        cursor.execute(staging.create)
+
+
+def add_rows(cursor: psycopg.Cursor[Any], rows: Rows) -> None:
+    """In the transaction of the caller, with the marks of buckets that are over."""
+    _add(cursor, ATTEMPT, rows.attempts)
+    _add(cursor, REQUEST, rows.requests)
 
 
 def _add(cursor: psycopg.Cursor[Any], staging: Staging, rows: list[Row]) -> None:
