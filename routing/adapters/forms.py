@@ -10,6 +10,18 @@ from routing.core.catalog import Endpoint
 from routing.core.errors import FailureClass, Refused
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# Leaving one of these out changes nothing.
+_NO_OPS: dict[str, Any] = {
+    "frequency_penalty": 0,
+    "logit_bias": {},
+    "logprobs": False,
+    "metadata": {},
+    "n": 1,
+    "parallel_tool_calls": True,
+    "presence_penalty": 0,
+    "service_tier": "auto",
+    "store": False,
+}
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*?;base64,(.*)", re.DOTALL)
 
 
@@ -21,6 +33,11 @@ def refuse(endpoint: Endpoint, param: str, reason: str) -> NoReturn:
         code="unsupported_parameter",
         was_sent=False,
     )
+
+
+def is_a_loss(name: str, value: Any) -> bool:
+    """Would the client miss this parameter if it were left out?"""
+    return value is not None and not (name in _NO_OPS and value == _NO_OPS[name])
 
 
 class Inline(NamedTuple):

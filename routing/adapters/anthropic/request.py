@@ -10,6 +10,7 @@ from routing.adapters.base import ChatCall
 from routing.adapters.forms import (
     ToolWish,
     effort_of,
+    is_a_loss,
     max_tokens_of,
     refuse,
     response_format_kind,
@@ -103,6 +104,10 @@ class _Job(NamedTuple):
     dropped: list[str]
     endpoint: Endpoint
 
+    def lose(self, name: str, value: Any) -> None:
+        if is_a_loss(name, value):
+            self.dropped.append(name)
+
 
 def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The body to send and the names of parameters that were left out or had to be changed.
@@ -111,7 +116,7 @@ def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], tupl
     """
     quirks: Quirks = endpoint.provider.quirks
     asked = {**quirks.default_params, **call.body}
-    dropped = [name for name in quirks.drop_params if asked.pop(name, None) is not None]
+    dropped = [name for name in quirks.drop_params if is_a_loss(name, asked.pop(name, None))]
     job = _Job(asked, {"model": endpoint.upstream_model}, dropped, endpoint)
     _pass_through(job, quirks)
     for step in _STEPS:
@@ -134,7 +139,7 @@ def _pass_through(job: _Job, quirks: Quirks) -> None:
             continue
         is_known = name in NATIVE_PARAMS or name in quirks.known_params
         if name in UNTRANSLATABLE:
-            job.dropped.append(name)
+            job.lose(name, value)
         elif is_known or not quirks.strict_unknown:
             job.sent[name] = value
         else:

@@ -10,6 +10,7 @@ from routing.adapters.base import ChatCall
 from routing.adapters.forms import (
     ToolWish,
     effort_of,
+    is_a_loss,
     max_tokens_of,
     refuse,
     response_format_kind,
@@ -98,6 +99,10 @@ class _Job(NamedTuple):
     dropped: list[str]
     endpoint: Endpoint
 
+    def lose(self, name: str, value: Any) -> None:
+        if is_a_loss(name, value):
+            self.dropped.append(name)
+
 
 def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The body to send and the names of parameters that were left out.
@@ -106,7 +111,7 @@ def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], tupl
     """
     quirks: Quirks = endpoint.provider.quirks
     asked = {**quirks.default_params, **call.body}
-    dropped = [name for name in quirks.drop_params if asked.pop(name, None) is not None]
+    dropped = [name for name in quirks.drop_params if is_a_loss(name, asked.pop(name, None))]
     config = dict(dict_of(asked.get("generationConfig")))
     job = _Job(asked, {}, config, dropped, endpoint)
     _pass_through(job, quirks)
@@ -132,17 +137,11 @@ def _pass_through(job: _Job, quirks: Quirks) -> None:
             continue
         is_known = name in NATIVE_PARAMS or name in quirks.known_params
         if name in UNTRANSLATABLE:
-            _lose(job, name, value)
+            job.lose(name, value)
         elif is_known or not quirks.strict_unknown:
             job.sent[name] = value
         else:
             job.dropped.append(name)
-
-
-def _lose(job: _Job, name: str, value: Any) -> None:
-    """`parallel_tool_calls: true` is what happens anyway."""
-    if (name, value) != ("parallel_tool_calls", True):
-        job.dropped.append(name)
 
 
 def _put_contents(job: _Job) -> None:

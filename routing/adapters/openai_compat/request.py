@@ -9,6 +9,7 @@ from routing.adapters.base import ChatCall
 from routing.adapters.forms import (
     choice_kind,
     flat_text,
+    is_a_loss,
     refuse,
     response_format_kind,
     schema_of,
@@ -226,7 +227,7 @@ def _drop(body: Body, call: ChatCall, quirks: Quirks) -> tuple[str, ...]:
     found = [name for name in body if name in refused]
     for name in found:
         del body[name]
-    return tuple(name for name in found if call.body.get(name) is not None)
+    return tuple(name for name in found if is_a_loss(name, call.body.get(name)))
 
 
 # --- messages --------------------------------------------------------------------------------

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.adapters.estimate import (
+    estimate_input_tokens,
+    estimate_output_tokens,
+    estimated_usage,
+)
+from routing.core.usage import Usage, UsageSource
+
+
+@pytest.mark.parametrize(
+    ("messages", "tokens"),
+    [
+        ([], 0),
+        ([{"role": "user", "content": "abcd"}], 4 + 1),
+        ([{"role": "user", "content": "abcde"}], 4 + 2),
+        ([{"role": "user", "content": "éé"}], 4 + 1),
+        ([{"role": "user", "content": "ab"}, {"role": "user", "content": "cd"}], 8 + 1),
+        (
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "abcd"},
+                        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+                    ],
+                }
+            ],
+            4 + 1 + 800,
+        ),
+        ([{"role": "user", "content": "\ud83d"}], 4 + 1),
+    ],
+)
+def test_input_is_bytes_by_four_plus_four_for_each_message(
+    messages: list[Any], tokens: int
+) -> None:
+    assert estimate_input_tokens({"messages": messages}) == tokens
+
+
+def test_tools_and_schemas_count_by_their_json() -> None:
+    tools = [{"type": "function", "function": {"name": "get_temp"}}]
+    with_tools = estimate_input_tokens({"messages": [], "tools": tools})
+    assert with_tools == -(-len('[{"type":"function","function":{"name":"get_temp"}}]') // 4)
+
+
+@pytest.mark.parametrize(("chars", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (-3, 0)])
+def test_output_is_characters_by_four_rounded_up(chars: int, tokens: int) -> None:
+    assert estimate_output_tokens(chars) == tokens
+
+
+def test_an_estimated_usage_says_that_it_is_one() -> None:
+    usage = estimated_usage({"messages": [{"role": "user", "content": "abcd"}]}, 9)
+    assert usage == Usage(input_total=5, output_total=3, source=UsageSource.ESTIMATED)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "type", "text", "tool_calls"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100)
+@given(JSON, JSON)
+def test_no_body_makes_the_estimate_fail(messages: Any, tools: Any) -> None:
+    assert estimate_input_tokens({"messages": messages, "tools": tools}) >= 0
