@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 else:
     from django import forms
     from unfold import admin as unfold
+    from unfold import widgets
 
     class _Generic:
         """Lets a class name the model it is for, which Django's own classes take from stubs alone."""
@@ -32,7 +33,26 @@ else:
         pass
 
     class ModelForm(_Generic, forms.ModelForm):
-        pass
+        """Gives declared fields the look that fields of the model have anyway."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            for field in self.fields.values():
+                if (look := _LOOKS.get(type(field.widget))) is not None:
+                    field.widget = look(attrs=field.widget.attrs)
+                    field.widget.is_required = field.required
+                    if isinstance(field, forms.ChoiceField):
+                        field.widget.choices = field.choices
+
+    _LOOKS = {
+        forms.TextInput: widgets.UnfoldAdminTextInputWidget,
+        forms.NumberInput: widgets.UnfoldAdminIntegerFieldWidget,
+        forms.TimeInput: widgets.UnfoldAdminSingleTimeWidget,
+        forms.PasswordInput: widgets.UnfoldAdminPasswordWidget,
+        forms.Select: widgets.UnfoldAdminSelectWidget,
+        forms.CheckboxInput: widgets.UnfoldBooleanSwitchWidget,
+        forms.CheckboxSelectMultiple: widgets.UnfoldAdminCheckboxSelectMultipleWidget,
+    }
 
 
 __all__ = [
@@ -74,7 +94,10 @@ class EditedHereAdmin(ModelAdmin[M]):
 class ReadOnlyInline(TabularInline[Model, Model]):
     extra = 0
     can_delete = False
-    show_change_link = False
+
+    @override
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.fields or ()
 
     @override
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -115,7 +115,6 @@ class VersionInline(ReadOnlyInline):
     fk_name = "policy"
     verbose_name_plural = "versions"
     fields = ("version", "created_at", "created_by", "sentence")
-    readonly_fields = ("sentence",)
 
     @admin.display(description="In words")
     def sentence(self, row: PolicyVersion) -> str:

@@ -39,8 +39,12 @@ class NewPriceForm(ModelForm[Price]):
         decimal_places=12,
         help_text="per 1,000,000 for token meters, per piece otherwise",
     )
-    utc_from = forms.TimeField(required=False, help_text="UTC; empty for the whole day")
-    utc_until = forms.TimeField(required=False)
+    utc_from = forms.TimeField(
+        label="From, UTC",
+        required=False,
+        help_text="with an end: a daily window; may pass midnight",
+    )
+    utc_until = forms.TimeField(label="Until, UTC", required=False)
     days = forms.MultipleChoiceField(
         choices=[(name, name) for name in WEEKDAYS],
         required=False,

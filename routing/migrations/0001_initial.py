@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
             name='Policy',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(help_text='used as a model suffix: org/Model:<name>', unique=True)),
+                ('name', models.SlugField(help_text='a model suffix: a client asks for it as org/Model:name', unique=True)),
                 ('description', models.CharField(blank=True, max_length=300)),
                 ('is_default', models.BooleanField(default=False)),
                 ('archived_at', models.DateTimeField(blank=True, help_text='an archived policy keeps its history and routes nothing', null=True)),

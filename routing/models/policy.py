@@ -8,7 +8,9 @@ from typing_extensions import override
 
 
 class Policy(models.Model):
-    name = models.SlugField(unique=True, help_text="used as a model suffix: org/Model:<name>")
+    name = models.SlugField(
+        unique=True, help_text="a model suffix: a client asks for it as org/Model:name"
+    )
     description = models.CharField(max_length=300, blank=True)
     is_default = models.BooleanField(default=False)
     current = models.ForeignKey(
