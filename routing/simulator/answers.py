@@ -87,16 +87,16 @@ def answer(ask: Ask, model: str) -> list[Choice]:
 
 
 def _choice(ask: Ask, model: str, number: int) -> Choice:
-    rng = Random(_seed(model, ask.user_text, number))
+    seed = _seed(model, ask.user_text, number)
     allowed = ask.max_tokens
-    parts = [_reasoning(ask, rng)] if ask.reasons else []
+    parts = [_reasoning(ask, Random(seed))] if ask.reasons else []
     parts = [part for part in parts if part.pieces]
     if allowed is not None:
         allowed -= sum(part.tokens for part in parts)
     tools = list(_calls(ask))
     if tools:
         return Choice(parts + tools, "tool_calls")
-    text = _text(ask, model, number, rng)
+    text = _text(ask, model, number, Random(seed))
     text, stopped = _cut_at_stop(text, ask.stop)
     pieces = pieces_of(text)
     if allowed is not None and len(pieces) > allowed:

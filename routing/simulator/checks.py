@@ -30,6 +30,8 @@ def credential_header(provider: Provider) -> tuple[bytes, str]:
 def check_credential(provider: Provider, request: Request) -> None:
     """Raises Refusal 401."""
     name, prefix = credential_header(provider)
+    if provider.dialect == "anthropic" and not request.has_header(name):
+        name, prefix = b"authorization", _PREFIX["bearer"]  # its own SDK sends either
     sent = request.header(name)
     if not secrets.compare_digest(sent.encode(), (prefix + provider.key).encode()):
         problem = "no credential" if not sent else "wrong credential"

@@ -100,6 +100,7 @@ def _mistral(provider: Provider, rows: list[Listed]) -> Any:
         [
             {
                 **row.basics("mistralai"),
+                "type": "base",
                 "max_context_length": row.endpoint.context_window,
                 "capabilities": {
                     "completion_chat": True,

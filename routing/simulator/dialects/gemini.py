@@ -26,6 +26,7 @@ KNOWN_CONFIG = names(
 )
 CHOICE_MODES = {"AUTO": "auto", "ANY": "required", "NONE": "none", "VALIDATED": "auto"}
 MAX_STOPS = 5
+SCHEMA_FIELDS = ("parametersJsonSchema", "parameters_json_schema", "parameters")
 _PATH = re.compile(r"/models/(?P<model>[^:]+):(?P<verb>generateContent|streamGenerateContent)$")
 
 
@@ -126,7 +127,7 @@ def _read_tools(body: dict[str, Any], ask: Ask) -> None:
     for group in body.get("tools") or ():
         for declared in group.get("functionDeclarations") or ():
             wants(declared.get("name"), "a function declaration needs a name", param="tools")
-            schema = declared.get("parametersJsonSchema") or declared.get("parameters") or {}
+            schema = next((declared[key] for key in SCHEMA_FIELDS if declared.get(key)), {})
             description = text_of(declared.get("description"))
             ask.prompt.add_tool(declared["name"], description, schema)
             ask.tools += (Tool(declared["name"], schema),)

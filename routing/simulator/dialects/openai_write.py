@@ -202,7 +202,7 @@ class StreamWriter:
     def _finish(self, number: int, choice: Choice) -> Frame:
         chunk = self._chunk(number, {}, finish=finish_word(self.session, choice.finish))
         last = number == len(self.session.choices) - 1
-        if last and self.mode == "finish_chunk":
+        if last and (self.mode == "finish_chunk" or self._always_with_finish()):
             self._place_usage(chunk)
         if last:
             _add_times(chunk, self.session)
@@ -210,12 +210,16 @@ class StreamWriter:
 
     def _trailing_usage(self) -> bool:
         if self.mode in {"always", "events"}:
-            return True
+            return self.asked or not self._always_with_finish()
         return self.asked and self.mode == "include_usage"
+
+    def _always_with_finish(self) -> bool:
+        return self.mode == "always" and self.session.provider.persona.usage_with_finish
 
     def _usage(self) -> Frame:
         chunk = {**self._chunk(0, {}), "choices": []}
         self._place_usage(chunk)
+        _add_times(chunk, self.session)
         return Frame(Kind.USAGE, self._event(chunk))
 
     def _place_usage(self, chunk: dict[str, Any]) -> None:
