@@ -228,6 +228,7 @@ LOGGING = {
         # what they say of every request, task and start is noise beside the request log
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
+        "celery.worker.consumer.connection": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
         "django_celery_beat": {"level": "WARNING"},

@@ -6,10 +6,12 @@ from analytics.queries.measured import measurements
 from analytics.queries.receipts import receipt
 from analytics.queries.requests import request_page
 from analytics.queries.totals import breakdown, cost_series, headline, month_of, monthly_bill
+from analytics.queries.trends import by_day
 
 __all__ = [
     "BadCursor",
     "breakdown",
+    "by_day",
     "cost_series",
     "freshness",
     "headline",

@@ -16,7 +16,7 @@ Quantiles = Callable[[float], Quantile | None]
 
 
 def histograms(filters: Filters, by: str, metrics: list[str]) -> dict[Any, dict[str, Counter[int]]]:
-    """Per group and metric the counts of bins. `by` is provider, model, endpoint or "" for all."""
+    """Per group and metric the counts of bins. `by` is provider, model, endpoint, day or "" for all."""
     where, params = conditions(filters, latency=True)
     key = _BY[by]
     query = (
@@ -37,6 +37,7 @@ _BY = {
     "provider": GROUPS["provider"],
     "endpoint": GROUPS["endpoint"],
     "model": "coalesce(e.model_id, 0)",
+    "day": GROUPS["day"],
 }
 
 

@@ -1,0 +1,390 @@
+"""What a comparison may claim: pure rules from prices and measured intervals to words.
+
+A measured figure leads only when its 95 % interval lies wholly beyond every other's. Where
+intervals overlap the words are "cannot separate", never a winner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from analytics.queries.types import Measurement, Quantile, Share
+from dashboard import formatting
+from routing.core.usage import Meter
+from routing.selectors.pages import EndpointFacts
+
+MOST_SUBJECTS, FEWEST_SUBJECTS = 4, 2
+JOINT = "-vs-"
+PRICED_METERS = (
+    Meter.INPUT,
+    Meter.OUTPUT,
+    Meter.CACHE_READ,
+    Meter.CACHE_WRITE_5M,
+    Meter.REASONING,
+    Meter.REQUEST,
+)
+
+
+def canonical(slugs: Iterable[str]) -> str:
+    """One address for the same subjects in whatever order."""
+    return JOINT.join(sorted(set(slugs)))
+
+
+class Kind(StrEnum):
+    PROVIDER = "provider"
+    MODEL = "model"
+    ENDPOINT = "endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    kind: Kind
+    id: int
+    slug: str
+    name: str
+    detail: str  # what it is, in half a line
+    url: str
+    simulated: bool
+    endpoints: tuple[EndpointFacts, ...]  # live ones; of an endpoint, itself
+    measurement: Measurement | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    value: float
+    low: float
+    high: float
+
+
+# --- separating measured figures -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`leader` is set only where the intervals allow one; `gap` is its distance to the nearest."""
+
+    leader: str = ""
+    rival: str = ""
+    gap: tuple[float, float] | None = None
+    measured: int = 0
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_separable(self) -> bool:
+        return bool(self.leader)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    key: str  # also the definition it is explained by
+    label: str
+    lower_is_better: bool
+    read: Callable[[Measurement], Interval | None]
+    write: Callable[[float], str]
+    write_range: Callable[[float, float], str]
+    leads: str  # "answers sooner"
+    unit_words: str  # "of TTFT p50"
+    noun: str  # "TTFT"
+
+
+def of_quantile(quantile: Quantile | None) -> Interval | None:
+    """None also where n is too small for an interval: such a figure separates nothing."""
+    if quantile is None or quantile.low is None or quantile.high is None:
+        return None
+    return Interval(quantile.value, quantile.low, quantile.high)
+
+
+def of_share(share: Share | None) -> Interval | None:
+    return None if share is None else Interval(share.value, share.low, share.high)
+
+
+def _points_range(low: float, high: float) -> str:
+    return f"{low * 100:.1f}\N{EN DASH}{high * 100:.1f} points"
+
+
+METRICS = (
+    Metric(
+        "ttft",
+        "TTFT p50",
+        True,  # noqa: FBT003  # named by the field
+        lambda m: of_quantile(m.ttft_p50),
+        formatting.duration,
+        formatting.duration_range,
+        "answers sooner",
+        "less to the first token",
+        "TTFT",
+    ),
+    Metric(
+        "speed",
+        "Output speed p50",
+        False,  # noqa: FBT003  # named by the field
+        lambda m: of_quantile(m.speed_p50),
+        formatting.speed,
+        formatting.speed_range,
+        "writes faster",
+        "more",
+        "output speed",
+    ),
+    Metric(
+        "success",
+        "Success of attempts",
+        False,  # noqa: FBT003  # named by the field
+        lambda m: of_share(m.success),
+        formatting.percent,
+        _points_range,
+        "fails less",
+        "more success",
+        "success",
+    ),
+)
+
+
+def separate(intervals: Mapping[str, Interval | None], lower_is_better: bool) -> Finding:
+    known = {name: interval for name, interval in intervals.items() if interval is not None}
+    missing = tuple(name for name in intervals if name not in known)
+    if len(known) < FEWEST_SUBJECTS:
+        return Finding(measured=len(known), missing=missing)
+    sign = 1.0 if lower_is_better else -1.0
+    ranked = sorted(known, key=lambda name: sign * known[name].value)
+    best = known[ranked[0]]
+    nearest = min(ranked[1:], key=lambda name: _gap(best, known[name], lower_is_better)[0])
+    gap = _gap(best, known[nearest], lower_is_better)
+    if gap[0] <= 0:
+        return Finding(rival=nearest, gap=gap, measured=len(known), missing=missing)
+    return Finding(ranked[0], nearest, gap, len(known), missing)
+
+
+def _gap(best: Interval, other: Interval, lower_is_better: bool) -> tuple[float, float]:
+    """By how much `best` leads, from the pessimistic to the optimistic ends of both intervals."""
+    if lower_is_better:
+        return other.low - best.high, other.high - best.low
+    return best.low - other.high, best.high - other.low
+
+
+def findings(subjects: Sequence[Subject]) -> dict[str, Finding]:
+    found = {}
+    for metric in METRICS:
+        intervals = {
+            subject.name: metric.read(subject.measurement) if subject.measurement else None
+            for subject in subjects
+        }
+        found[metric.key] = separate(intervals, metric.lower_is_better)
+    return found
+
+
+def best_group(intervals: Mapping[int, Interval | None], lower_is_better: bool) -> frozenset[int]:
+    """Ids that nothing is separated from at the top: one of them is the best, we cannot say which.
+
+    Empty when fewer than two were measured: there is nothing to be best of.
+    """
+    known = {key: interval for key, interval in intervals.items() if interval is not None}
+    if len(known) < FEWEST_SUBJECTS:
+        return frozenset()
+    if lower_is_better:
+        bar = min(interval.high for interval in known.values())
+        return frozenset(key for key, interval in known.items() if interval.low <= bar)
+    bar = max(interval.low for interval in known.values())
+    return frozenset(key for key, interval in known.items() if interval.high >= bar)
+
+
+# --- prices ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    low: Decimal
+    high: Decimal
+
+    @property
+    def words(self) -> str:
+        if self.low == self.high:
+            return formatting.unit_price(self.low)
+        return f"{formatting.unit_price(self.low)}\N{EN DASH}{formatting.unit_price(self.high)}"
+
+
+def price_range(endpoints: Sequence[EndpointFacts], meter: Meter) -> PriceRange | None:
+    amounts = [amount for row in endpoints if (amount := row.rate(meter)) is not None]
+    return PriceRange(min(amounts), max(amounts)) if amounts else None
+
+
+def blended_range(endpoints: Sequence[EndpointFacts]) -> PriceRange | None:
+    amounts = [amount for row in endpoints if (amount := row.blended_usd) is not None]
+    return PriceRange(min(amounts), max(amounts)) if amounts else None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedModel:
+    """A model that all compared providers serve, with each one's blended price."""
+
+    slug: str
+    name: str
+    prices: tuple[Decimal | None, ...]  # in the order of the subjects
+    cheapest: int | None  # index of the subject; None when equal or unpriced
+    endpoint_slugs: tuple[str, ...]
+
+
+def shared_models(subjects: Sequence[Subject]) -> list[SharedModel]:
+    by_subject = [_cheapest_by_model(subject) for subject in subjects]
+    common = set.intersection(*(set(models) for models in by_subject))
+    rows = []
+    for name in sorted(common):
+        prices = tuple(models[name].blended_usd for models in by_subject)
+        model = by_subject[0][name].model
+        slugs = tuple(models[name].slug for models in by_subject)
+        rows.append(SharedModel(model.slug, model.name, prices, only_cheapest(prices), slugs))
+    return rows
+
+
+def _cheapest_by_model(subject: Subject) -> dict[str, EndpointFacts]:
+    best: dict[str, EndpointFacts] = {}
+    for row in subject.endpoints:
+        rival = best.get(row.model.name)
+        if rival is None or _is_cheaper(row.blended_usd, rival.blended_usd):
+            best[row.model.name] = row
+    return best
+
+
+def _is_cheaper(amount: Decimal | None, rival: Decimal | None) -> bool:
+    return amount is not None and (rival is None or amount < rival)
+
+
+def only_cheapest(prices: Sequence[Decimal | None]) -> int | None:
+    """Its place; None where one is unknown or two are equal."""
+    known = [price for price in prices if price is not None]
+    if len(known) < len(prices) or known.count(min(known)) > 1:
+        return None
+    return prices.index(min(known))
+
+
+# --- the sentence ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    sentence: str
+    conditions: str
+    leaders: frozenset[str]  # names that lead in something
+
+
+def verdict(subjects: Sequence[Subject], shared: Sequence[SharedModel], window: str) -> Verdict:
+    """One sentence with its conditions. Names a leader per figure, never an overall winner."""
+    found = findings(subjects)
+    clauses = [_price_clause(subjects, shared), *_measured_clauses(found)]
+    leaders = frozenset(finding.leader for finding in found.values() if finding.leader)
+    sentence = "; ".join(clause for clause in clauses if clause)
+    return Verdict(_sentence(sentence), _conditions(subjects, window), leaders)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _measured_clauses(found: Mapping[str, Finding]) -> list[str]:
+    clauses, blurred, unknown = [], [], []
+    for metric in METRICS:
+        finding = found[metric.key]
+        if finding.leader and finding.gap:
+            clauses.append(
+                f"{finding.leader} {metric.leads} than {_than(finding)} "
+                f"({metric.write_range(*finding.gap)} {metric.unit_words})"
+            )
+        elif finding.gap:
+            blurred.append(metric.noun)
+        else:
+            unknown.append(metric.noun)
+    if blurred:
+        clauses.append(f"{_listed(blurred)} cannot be separated")
+    if len(unknown) == len(METRICS):
+        clauses.append("too little was measured to compare anything but prices")
+    elif unknown:
+        clauses.append(f"too little was measured to compare {_listed(unknown)}")
+    return clauses
+
+
+def _than(finding: Finding) -> str:
+    return finding.rival if finding.measured == FEWEST_SUBJECTS else "all others measured"
+
+
+def _listed(words: Sequence[str]) -> str:
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _price_clause(subjects: Sequence[Subject], shared: Sequence[SharedModel]) -> str:
+    if all(subject.kind is Kind.PROVIDER for subject in subjects):
+        return _shared_clause(subjects, shared)
+    if any(subject.kind is Kind.PROVIDER for subject in subjects):
+        return "prices of a provider and of a model are not like for like"
+    return _entry_clause(subjects)
+
+
+def _shared_clause(subjects: Sequence[Subject], shared: Sequence[SharedModel]) -> str:
+    if not shared:
+        return "they serve no model in common, so prices cannot be compared like for like"
+    wins = [
+        (sum(row.cheapest == place for row in shared), subject.name)
+        for place, subject in enumerate(subjects)
+    ]
+    told = [f"{name} is cheapest on {n}" for n, name in sorted(wins, key=lambda win: -win[0]) if n]
+    rest = len(shared) - sum(n for n, _ in wins)
+    if rest:
+        told.append(f"{rest} cost{'s' if rest == 1 else ''} the same" if told else "all cost alike")
+    return f"of {_counted(len(shared), 'model')} in common, {_listed(told)}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _entry_clause(subjects: Sequence[Subject]) -> str:
+    ranges = {subject.name: blended_range(subject.endpoints) for subject in subjects}
+    priced = {name: found.low for name, found in ranges.items() if found is not None}
+    if len(priced) < len(subjects):
+        without = [name for name in ranges if name not in priced]
+        return f"no complete price is known for {_listed(without)}"
+    ranked = sorted(priced, key=lambda name: priced[name])
+    least, second = priced[ranked[0]], priced[ranked[1]]
+    at_best = "" if all(s.kind is Kind.ENDPOINT for s in subjects) else " at its cheapest endpoint"
+    if least == second:
+        return (
+            f"{ranked[0]} and {ranked[1]} cost the same{at_best} ({formatting.unit_price(least)})"
+        )
+    saving = formatting.percent(float((second - least) / second), 0)
+    return (
+        f"{ranked[0]} is cheapest{at_best} ({formatting.unit_price(least)} blended, "
+        f"{saving} below {ranked[1]})"
+    )
+
+
+def _conditions(subjects: Sequence[Subject], window: str) -> str:
+    sizes = ", ".join(
+        f"{subject.name} {subject.measurement.n if subject.measurement else 0:,}"
+        for subject in subjects
+    )
+    return (
+        f"List prices in force now, blended 3 parts input to 1 part output. Measured over {window}, "
+        f"traffic and probes of this hub; attempts: {sizes}."
+    )
+
+
+# --- differences in the table --------------------------------------------------------------------------
+
+
+def difference_words(metric: Metric, finding: Finding) -> str:
+    if finding.gap is None:
+        return "too little measured"
+    low, high = finding.gap
+    if finding.leader:
+        return f"{finding.leader}: {metric.write_range(low, high)} {metric.unit_words}"
+    return f"cannot separate ({_around_zero(metric, low, high)})"
+
+
+def _around_zero(metric: Metric, low: float, high: float) -> str:
+    if metric.key == "success":
+        return f"\N{MINUS SIGN}{abs(low) * 100:.1f} to +{high * 100:.1f} points"
+    write = formatting.duration if metric.lower_is_better else formatting.speed
+    return f"\N{MINUS SIGN}{write(abs(low))} to +{write(high)}"

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import logging
+
+import psycopg
+from csp.middleware import CSPMiddleware, PolicyParts
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.deprecation import MiddlewareMixin
+from typing_extensions import override
+
+from dashboard.views import errors
+
+logger = logging.getLogger(__name__)
+
+
+class DatabaseAwayMiddleware(MiddlewareMixin):
+    """A page that cannot reach Postgres says so, in one log line and without a traceback."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, OperationalError | InterfaceError | psycopg.OperationalError):
+            return None
+        logger.warning("%s: the database does not answer: %s", request.path, exception)
+        return errors.database_away(request, exception)
+
+
+class ContentPolicyMiddleware(CSPMiddleware):  # type: ignore[misc]  # published without types
+    """The admin's widgets evaluate attributes, so its pages alone get a wider policy."""
+
+    @override
+    def get_policy_parts(
+        self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
+    ) -> PolicyParts:
+        parts = super().get_policy_parts(request, response, report_only)
+        if request.path_info.startswith(reverse("admin:index")):
+            parts.replace = {**(parts.replace or {}), **settings.PANELBOARD_ADMIN_CSP}
+        return parts

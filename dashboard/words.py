@@ -1,0 +1,110 @@
+"""Plain words for the codes that the hub records."""
+
+from __future__ import annotations
+
+EXCLUSIONS = {
+    "no_credential": "No usable key for this provider is stored",
+    "no_price": "No approved price, and the hub never routes to an unpriced endpoint",
+    "retired": "Retired by the provider or paused by an admin",
+    "not_in_only": "Not in the list of allowed providers",
+    "ignored": "In the list of providers to ignore",
+    "not_pinned": "The request named another provider",
+    "max_price": "Dearer than the highest price allowed",
+    "context_window": "The prompt does not fit its context window",
+    "max_output": "Cannot write as many tokens as were asked for",
+    "missing_capability": "Lacks something the request needs",
+    "parameter_unsupported": "Does not support a parameter that was sent",
+    "quantization": "Not served in an allowed quantization",
+    "region": "Not in an allowed region",
+    "data_policy": "Its data policy does not match the request",
+    "breaker_open": "Switched off for a moment after repeated failures",
+    "cooling_down": "It asked us to wait (rate limit)",
+    "fallbacks_off": "Fallbacks are switched off, another one came first",
+}
+
+OUTCOMES = {
+    "ok": "Delivered",
+    "provider_error": "Provider error",
+    "rate_limited": "Rate limited",
+    "timeout": "Timed out",
+    "client_cancelled": "Client left",
+    "blocked": "Blocked",
+    "user_error": "Request at fault",
+    "hub_error": "Hub error",
+    "crashed": "Hub crashed",
+}
+OUTCOME_TONES = {
+    "ok": "good",
+    "provider_error": "bad",
+    "rate_limited": "warn",
+    "timeout": "bad",
+    "client_cancelled": "",
+    "blocked": "warn",
+    "user_error": "warn",
+    "hub_error": "bad",
+    "crashed": "bad",
+}
+
+COST_STATUSES = {
+    "provider_reported": "Provider reported",
+    "metered": "Metered",
+    "estimated": "Estimated",
+    "unpriced": "Unpriced",
+    "reconciled": "Reconciled",
+    "disputed": "Disputed",
+}
+COST_STATUS_TONES = {
+    "provider_reported": "good",
+    "metered": "",
+    "estimated": "warn",
+    "unpriced": "bad",
+    "reconciled": "good",
+    "disputed": "bad",
+}
+
+METERS = {
+    "input": "Input tokens, uncached",
+    "cache_read": "Input tokens, read from cache",
+    "cache_write_5m": "Input tokens, written to cache for 5 min",
+    "cache_write_1h": "Input tokens, written to cache for 1 h",
+    "output": "Output tokens",
+    "reasoning": "Reasoning tokens",
+    "image": "Images",
+    "audio_second": "Seconds of audio",
+    "search": "Web searches",
+    "request": "Requests",
+}
+SHORT_METERS = {
+    "input": "Input",
+    "cache_read": "Cache read",
+    "cache_write_5m": "Cache write 5 min",
+    "cache_write_1h": "Cache write 1 h",
+    "output": "Output",
+    "reasoning": "Reasoning",
+    "image": "Image",
+    "audio_second": "Audio second",
+    "search": "Search",
+    "request": "Request",
+}
+
+CAPABILITIES = {
+    "tools": "Tools",
+    "tool_choice_required": "Forced tools",
+    "parallel_tools": "Parallel tools",
+    "json_mode": "JSON mode",
+    "structured_output": "Structured output",
+    "vision": "Vision",
+    "audio_in": "Audio in",
+    "reasoning": "Reasoning",
+    "logprobs": "Log probabilities",
+    "seed": "Seed",
+    "prompt_cache": "Prompt cache",
+    "n": "Several answers",
+}
+
+KINDS = {"traffic": "Traffic", "playground": "Playground", "probe": "Probe"}
+
+
+def word(table: dict[str, str], code: str) -> str:
+    """An unknown code is shown as it is rather than hidden."""
+    return table.get(code, code.replace("_", " "))

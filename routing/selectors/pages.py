@@ -1,0 +1,485 @@
+"""What the pages read of the catalog and of teams, as plain values with prices in force.
+
+Each function names the number of queries it costs. Retired endpoints and models stay readable,
+because past requests refer to them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from routing.core import pricing
+from routing.core.usage import Meter
+from routing.models import (
+    ApiKey,
+    Endpoint,
+    Membership,
+    Model,
+    PolicyVersion,
+    Price,
+    Project,
+    Provider,
+)
+
+BLEND_INPUT_PARTS, BLEND_OUTPUT_PARTS = 3, 1
+SLUG_JOINT = "~"  # between provider and model in an endpoint's slug
+_SEES_REQUESTS = (Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.MEMBER)
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFacts:
+    id: int
+    slug: str
+    name: str
+    organization: str
+    sees_requests: bool  # a billing viewer sees sums alone
+    manages_keys: bool  # of everybody; a member manages their own
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    id: int
+    slug: str
+    name: str
+    homepage: str
+    dialect: str
+    simulated: bool
+    lifecycle: str
+    source: str
+    checked_on: dt.date | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    id: int
+    slug: str
+    name: str
+    title: str
+    maker: str
+    description: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    released_on: dt.date | None
+    source: str
+    checked_on: dt.date | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFacts:
+    id: int
+    slug: str
+    provider: ProviderFacts
+    model: ModelFacts
+    upstream_model: str
+    region: str
+    quantization: str
+    context_window: int | None
+    max_output_tokens: int | None
+    capabilities: tuple[str, ...]
+    is_free: bool
+    status: str
+    retires_on: dt.date | None
+    checked_on: dt.date | None
+    rates: Mapping[Meter, pricing.Price]  # in force now, for a short request without a tier
+    has_conditions: bool  # other prices hold for long contexts, tiers or hours
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in (Endpoint.Status.ACTIVE, Endpoint.Status.DEPRECATED) and (
+            self.provider.lifecycle == Provider.Lifecycle.ACTIVE
+        )
+
+    def rate(self, meter: Meter) -> Decimal | None:
+        row = self.rates.get(meter)
+        return row.unit_price_usd if row is not None else None
+
+    @property
+    def input_usd(self) -> Decimal | None:
+        return self.rate(Meter.INPUT)
+
+    @property
+    def output_usd(self) -> Decimal | None:
+        return self.rate(Meter.OUTPUT)
+
+    @property
+    def cache_usd(self) -> Decimal | None:
+        return self.rate(Meter.CACHE_READ)
+
+    @property
+    def blended_usd(self) -> Decimal | None:
+        """US dollars per 1M tokens, three parts input to one part output."""
+        return pricing.blended_usd_per_million(
+            dict(self.rates), BLEND_INPUT_PARTS, BLEND_OUTPUT_PARTS
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One dated row, with what it replaced (None for the first of its kind)."""
+
+    id: int
+    endpoint_id: int
+    endpoint_slug: str
+    provider: str
+    model: str
+    model_slug: str
+    meter: str
+    unit_price_usd: Decimal
+    before_usd: Decimal | None
+    effective_from: dt.datetime
+    source: str
+    source_url: str
+    conditions: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    policy: str
+    version: int
+    changed_by: str
+    changed_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    id: int
+    name: str
+    hint: str
+    project: str
+    created_by: str
+    created_at: dt.datetime
+    expires_at: dt.datetime | None
+    revoked_at: dt.datetime | None
+    may_revoke: bool
+
+
+# --- catalog ----------------------------------------------------------------------------------------
+
+
+def endpoints(now: dt.datetime, where: Q | None = None) -> list[EndpointFacts]:
+    """Two queries. Ordered by model, then provider."""
+    rows = list(
+        Endpoint.objects.filter(where or Q())
+        .select_related("provider", "model")
+        .order_by("model__name", "provider__name", "pk")
+    )
+    prices = _approved_prices(row.pk for row in rows)
+    twins = Counter((row.provider_id, row.model_id) for row in rows)
+    return [
+        _endpoint_facts(row, prices[row.pk], now, twins[row.provider_id, row.model_id] > 1)
+        for row in rows
+    ]
+
+
+def endpoints_of_model(model_id: int, now: dt.datetime) -> list[EndpointFacts]:
+    return endpoints(now, Q(model_id=model_id))
+
+
+def endpoints_of_provider(provider_id: int, now: dt.datetime) -> list[EndpointFacts]:
+    return endpoints(now, Q(provider_id=provider_id))
+
+
+def find_model(slug: str) -> ModelFacts | None:
+    row = Model.objects.filter(slug=slug).first()
+    return None if row is None else _model_facts(row)
+
+
+def find_provider(slug: str) -> ProviderFacts | None:
+    row = Provider.objects.filter(slug=slug).first()
+    return None if row is None else _provider_facts(row)
+
+
+def providers() -> list[ProviderFacts]:
+    return [_provider_facts(row) for row in Provider.objects.order_by("name")]
+
+
+def model_names() -> list[str]:
+    return list(Model.objects.order_by("name").values_list("name", flat=True))
+
+
+def some_model() -> str:
+    """The model that most endpoints serve, for examples that anyone can run."""
+    live = Q(endpoints__status=Endpoint.Status.ACTIVE)
+    served = Model.objects.annotate(n=Count("endpoints", filter=live)).order_by("-n", "name")
+    return served.values_list("name", flat=True).first() or "org/Model"
+
+
+def price_history(endpoint_ids: Sequence[int]) -> list[PriceRow]:
+    """One query: every approved row of these endpoints, oldest first."""
+    return [_price_row(row) for row in _with_previous(Q(endpoint_id__in=endpoint_ids))]
+
+
+def recent_price_changes(now: dt.datetime, since: dt.datetime, most: int) -> list[PriceRow]:
+    """One query: approved rows that took effect in the period and replaced another price."""
+    changed = _with_previous(Q()).filter(
+        effective_from__gte=since, effective_from__lte=now, before_usd__isnull=False
+    )
+    rows = changed.exclude(before_usd=F("unit_price_usd")).order_by("-effective_from", "pk")
+    return [_price_row(row) for row in rows[:most]]
+
+
+def _approved_prices(endpoint_ids: Iterable[int]) -> dict[int, list[Price]]:
+    found: dict[int, list[Price]] = defaultdict(list)
+    wanted = Price.objects.filter(endpoint_id__in=list(endpoint_ids), state=Price.State.APPROVED)
+    for row in wanted.order_by("pk"):
+        found[row.endpoint_id].append(row)
+    return found
+
+
+def _with_previous(where: Q) -> QuerySet[Price, Any]:
+    """Each row with the price that the same endpoint, meter and conditions had before it."""
+    before = Price.objects.annotate(from_minute=_from_minute()).filter(
+        state=Price.State.APPROVED,
+        endpoint_id=OuterRef("endpoint_id"),
+        meter=OuterRef("meter"),
+        min_input_tokens=OuterRef("min_input_tokens"),
+        service_tier=OuterRef("service_tier"),
+        from_minute=OuterRef("from_minute"),
+        weekdays=OuterRef("weekdays"),
+        effective_from__lt=OuterRef("effective_from"),
+    )
+    latest = before.order_by("-effective_from", "-pk").values("unit_price_usd")[:1]
+    return (
+        Price.objects.filter(where, state=Price.State.APPROVED)
+        .select_related("endpoint__provider", "endpoint__model")
+        .annotate(from_minute=_from_minute())
+        .annotate(before_usd=Subquery(latest))
+        .order_by("effective_from", "pk")
+    )
+
+
+def _from_minute() -> Coalesce:
+    return Coalesce("utc_from_minute", Value(-1), output_field=IntegerField())
+
+
+def _endpoint_facts(
+    row: Endpoint, prices: list[Price], now: dt.datetime, has_twin: bool
+) -> EndpointFacts:
+    sheet = pricing.PriceSheet(map(_core_price, prices))
+    return EndpointFacts(
+        id=row.pk,
+        slug=_endpoint_slug(row, has_twin),
+        provider=_provider_facts(row.provider),
+        model=_model_facts(row.model),
+        upstream_model=row.upstream_model,
+        region=row.region,
+        quantization=row.quantization,
+        context_window=row.context_window,
+        max_output_tokens=row.max_output_tokens,
+        capabilities=tuple(sorted(row.capabilities)),
+        is_free=row.is_free,
+        status=row.status,
+        retires_on=row.retires_on,
+        checked_on=row.checked_on,
+        rates=sheet.at(now),
+        has_conditions=any(_conditions(price) for price in prices),
+    )
+
+
+def _endpoint_slug(row: Endpoint, has_twin: bool) -> str:
+    slug = f"{row.provider.slug}{SLUG_JOINT}{row.model.slug}"
+    return f"{slug}{SLUG_JOINT}{row.pk}" if has_twin else slug
+
+
+def _core_price(row: Price) -> pricing.Price:
+    return pricing.Price(
+        id=row.pk,
+        meter=Meter(row.meter),
+        unit_price_usd=row.unit_price_usd,
+        effective_from=row.effective_from,
+        min_input_tokens=row.min_input_tokens,
+        service_tier=row.service_tier,
+        utc_from_minute=row.utc_from_minute,
+        utc_until_minute=row.utc_until_minute,
+        weekdays=row.weekdays,
+    )
+
+
+def _price_row(row: Any) -> PriceRow:
+    return PriceRow(
+        id=row.pk,
+        endpoint_id=row.endpoint_id,
+        endpoint_slug=_endpoint_slug(row.endpoint, has_twin=False),
+        provider=row.endpoint.provider.name,
+        model=row.endpoint.model.name,
+        model_slug=row.endpoint.model.slug,
+        meter=row.meter,
+        unit_price_usd=row.unit_price_usd,
+        before_usd=row.before_usd,
+        effective_from=row.effective_from,
+        source=row.source,
+        source_url=row.source_url,
+        conditions=_conditions(row),
+    )
+
+
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def _conditions(row: Price) -> str:
+    """In words: `from 200,000 input tokens; tier flex; 01:00–09:00 UTC`. Empty when it holds always."""
+    parts = []
+    if row.min_input_tokens:
+        parts.append(f"from {row.min_input_tokens:,} input tokens")
+    if row.service_tier:
+        parts.append(f"tier {row.service_tier}")
+    if row.utc_from_minute is not None and row.utc_until_minute is not None:
+        start, end = _clock(row.utc_from_minute), _clock(row.utc_until_minute)
+        parts.append(f"{start}\N{EN DASH}{end} UTC")
+    if row.weekdays:
+        parts.append(" ".join(day for bit, day in enumerate(_WEEKDAYS) if row.weekdays >> bit & 1))
+    return "; ".join(parts)
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _provider_facts(row: Provider) -> ProviderFacts:
+    return ProviderFacts(
+        id=row.pk,
+        slug=row.slug,
+        name=row.name,
+        homepage=row.homepage,
+        dialect=row.dialect,
+        simulated=row.is_simulated,
+        lifecycle=row.lifecycle,
+        source=row.source,
+        checked_on=row.checked_on,
+    )
+
+
+def _model_facts(row: Model) -> ModelFacts:
+    return ModelFacts(
+        id=row.pk,
+        slug=row.slug,
+        name=row.name,
+        title=row.title,
+        maker=row.maker,
+        description=row.description,
+        inputs=tuple(row.input_modalities),
+        outputs=tuple(row.output_modalities),
+        released_on=row.released_on,
+        source=row.source,
+        checked_on=row.checked_on,
+    )
+
+
+# --- what else changed ----------------------------------------------------------------------------
+
+
+def recent_policy_changes(since: dt.datetime, most: int) -> list[PolicyChange]:
+    rows = PolicyVersion.objects.filter(created_at__gte=since, version__gt=1)
+    return [
+        PolicyChange(
+            policy=row.policy.name,
+            version=row.version,
+            changed_by=row.created_by.get_username() if row.created_by else "",
+            changed_at=row.created_at,
+        )
+        for row in rows.select_related("policy", "created_by").order_by("-created_at")[:most]
+    ]
+
+
+def pending_price_count() -> int:
+    return Price.objects.filter(state=Price.State.PENDING).count()
+
+
+# --- teams -------------------------------------------------------------------------------------------
+
+
+def projects_seen_by(user: AbstractBaseUser | AnonymousUser) -> list[ProjectFacts]:
+    """One query. A superuser sees every project; others those of their organizations."""
+    if not user.is_authenticated:
+        return []
+    wanted = Project.objects.filter(archived_at=None).select_related("organization")
+    if getattr(user, "is_superuser", False):
+        return [_project_facts(row, Membership.Role.OWNER) for row in wanted]
+    mine = wanted.filter(organization__memberships__user_id=user.pk)
+    rows = mine.annotate(role=F("organization__memberships__role"))
+    return [_project_facts(row, row.role) for row in rows]
+
+
+def _project_facts(row: Project, role: str) -> ProjectFacts:
+    return ProjectFacts(
+        id=row.pk,
+        slug=row.slug,
+        name=row.name,
+        organization=row.organization.name,
+        sees_requests=role in _SEES_REQUESTS,
+        manages_keys=role in (Membership.Role.OWNER, Membership.Role.ADMIN),
+    )
+
+
+def keys_of(projects: Sequence[ProjectFacts], user_id: int) -> list[KeyFacts]:
+    """One query: the traffic keys of these projects, those in use first, then newest first."""
+    manages = {project.id for project in projects if project.manages_keys}
+    rows = (
+        ApiKey.objects.filter(
+            project_id__in=[project.id for project in projects], kind=ApiKey.Kind.TRAFFIC
+        )
+        .select_related("project", "created_by")
+        .order_by(F("revoked_at").desc(nulls_first=True), "-created_at")
+    )
+    return [
+        KeyFacts(
+            id=row.pk,
+            name=row.name,
+            hint=f"{row.start}…{row.last4}",
+            project=row.project.name,
+            created_by=row.created_by.get_username() if row.created_by else "",
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            revoked_at=row.revoked_at,
+            may_revoke=row.project_id in manages or row.created_by_id == user_id,
+        )
+        for row in rows
+    ]
+
+
+def keys_seen_in(projects: Sequence[ProjectFacts]) -> list[tuple[int, str]]:
+    """One query: ids and names of traffic keys, for a filter."""
+    wanted = ApiKey.objects.filter(project_id__in=[project.id for project in projects])
+    rows = wanted.exclude(kind=ApiKey.Kind.PROBE).order_by("name", "pk")
+    return list(rows.values_list("pk", "name"))
+
+
+def has_traffic_key(projects: Sequence[ProjectFacts]) -> bool:
+    ids = [project.id for project in projects]
+    return ApiKey.objects.filter(
+        project_id__in=ids, kind=ApiKey.Kind.TRAFFIC, revoked_at=None
+    ).exists()
+
+
+def revocable_key(key_id: int, projects: Sequence[ProjectFacts], user_id: int) -> ApiKey | None:
+    """The key if this person may revoke it, else None: other organizations' keys do not exist here."""
+    own = Q(created_by_id=user_id, project_id__in=[project.id for project in projects])
+    managed = Q(project_id__in=[project.id for project in projects if project.manages_keys])
+    return ApiKey.objects.filter(own | managed, pk=key_id, kind=ApiKey.Kind.TRAFFIC).first()
+
+
+def project(project_id: int) -> Project:
+    return Project.objects.select_related("organization").get(pk=project_id)
+
+
+def catalog_counts() -> tuple[int, int, int]:
+    """One query: providers, models and endpoints that can be used."""
+    live = Q(endpoints__status=Endpoint.Status.ACTIVE)
+    row = Provider.objects.filter(lifecycle=Provider.Lifecycle.ACTIVE).aggregate(
+        providers=Count("pk", filter=live, distinct=True),
+        models=Count("endpoints__model", filter=live, distinct=True),
+        endpoints=Count("endpoints", filter=live, distinct=True),
+    )
+    return row["providers"], row["models"], row["endpoints"]
