@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to a provider, and the answer that is being read from it.
+"""One HTTP/1.1 connection of the fast client to a provider.
 
 No task and, as a rule, no timer belongs to a single request: a connection has one timer, which
 looks at time stamps when it fires and is only set anew when a nearer deadline appears.
@@ -7,7 +7,6 @@ looks at time stamps when it fires and is only set anew when a nearer deadline a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from math import inf
 from typing import Protocol, cast
 
@@ -17,6 +16,7 @@ from typing_extensions import override
 from routing.adapters.base import Headers
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.errors import BrokenAnswer, UpstreamError, UpstreamTimeout
+from routing.gateway.upstream.answer import FastAnswer
 from routing.gateway.upstream.heads import (
     MAX_HEAD_BYTES,
     broken,
@@ -25,12 +25,9 @@ from routing.gateway.upstream.heads import (
     head_too_large,
     size_of,
 )
-from routing.gateway.upstream.sending import STALE_WINDOW_S, after, too_large
-
-MAX_UNREAD_BYTES = 2**18
+from routing.gateway.upstream.sending import STALE_WINDOW_S, after
 
 _ONE_WRITE_BYTES = 2**16
-_HEAD, _SOME, _ALL = range(3)  # what the reader of an answer waits for
 
 
 class StaleConnection(BrokenAnswer):
@@ -43,113 +40,6 @@ class Owner(Protocol):
     def freed(self, connection: Connection) -> None: ...
 
     def lost(self, connection: Connection) -> None: ...
-
-
-class FastAnswer:
-    """Status and headers of an answer, and its body as it arrives."""
-
-    __slots__ = (
-        "_awaits",
-        "_complete",
-        "_connection",
-        "_error",
-        "_loop",
-        "_parts",
-        "_room",
-        "_unread",
-        "_waiter",
-        "headers",
-        "status",
-    )
-
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        self.status = 0  # until the head has arrived
-        self.headers: Headers = []
-        self._loop = loop
-        self._connection: Connection | None = connection
-        self._parts: list[bytes] = []
-        self._unread = 0
-        self._room = MAX_UNREAD_BYTES
-        self._awaits = _HEAD
-        self._complete = False
-        self._error: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    async def head(self) -> None:
-        while not self.status and self._error is None:
-            await self._wait()
-        if self._error is not None and not self.status:
-            raise self._error
-        self._awaits = _SOME
-
-    async def read(self, limit_bytes: int) -> bytes:
-        self._awaits = _ALL
-        self._room = limit_bytes
-        if self._connection is not None:
-            self._connection.resume()
-        while not self._complete and self._error is None and self._unread <= limit_bytes:
-            await self._wait()
-        if self._unread > limit_bytes:
-            await self.aclose()
-            raise too_large(limit_bytes, self.status)
-        if self._error is not None:
-            raise self._error
-        return self._take()
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        while True:
-            if self._parts:
-                yield self._take()
-            elif self._error is not None:
-                raise self._error
-            elif self._complete:
-                return
-            else:
-                await self._wait()
-
-    async def aclose(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.abort()
-            self.fail(BrokenAnswer("closed", "the answer was closed while it was read"))
-        self._parts.clear()
-
-    def _take(self) -> bytes:
-        parts = self._parts
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
-        self._unread = 0
-        if self._connection is not None:
-            self._connection.resume()
-        return data
-
-    def _wait(self) -> asyncio.Future[None]:
-        self._waiter = waiter = self._loop.create_future()
-        return waiter
-
-    def _is_awaited(self) -> bool:
-        if self._awaits == _SOME:
-            return bool(self._parts) or self._complete
-        if self._awaits == _HEAD:
-            return self.status != 0
-        return self._complete or self._unread > self._room
-
-    def wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def complete(self) -> None:
-        self._complete = True
-        self._connection = None
-
-    def fail(self, error: UpstreamError) -> None:
-        self._connection = None
-        if self._error is None and not self._complete:
-            self._error = error
-        self.wake()
 
 
 class Connection(asyncio.Protocol):
@@ -286,13 +176,13 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail(broken(self._host, "malformed", "it switched protocols unasked"))
             return
-        if answer._complete:
+        if answer.is_complete:
             self._finish(answer)
-        elif answer._unread > answer._room:
+        elif answer.unread > answer.room:
             self._hold(answer)
         elif self._no_body_bytes > MAX_HEAD_BYTES:
             self._fail(head_too_large(self._host))
-        if answer._waiter is not None and answer._is_awaited():
+        if answer.waiter is not None and answer.is_awaited():
             answer.wake()
 
     @override
@@ -332,14 +222,16 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         answer = self._answer
-        if answer is not None and not answer._complete:
-            answer._parts.append(data)
-            answer._unread += len(data)
+        if answer is not None and not answer.is_complete:
+            answer.parts.append(data)
+            answer.unread += len(data)
             self._no_body_bytes = 0
 
     def on_message_complete(self) -> None:
         answer = self._answer
-        if answer is not None and answer.status and not answer._complete:  # else an interim answer
+        if (
+            answer is not None and answer.status and not answer.is_complete
+        ):  # else an interim answer
             assert self._parser is not None
             self._is_reusable = self._parser.should_keep_alive()
             answer.complete()
@@ -364,14 +256,14 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _hold(self, answer: FastAnswer) -> None:
-        if answer._awaits == _ALL:
+        if answer.wants_all():
             return  # over its limit: the reader ends it
         if not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 
     def _parse_failed(self, answer: FastAnswer, problem: Exception) -> None:
-        if answer._complete:  # bytes behind the announced end
+        if answer.is_complete:  # bytes behind the announced end
             self.abort()
             answer.wake()
         else:

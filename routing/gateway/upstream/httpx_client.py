@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from contextvars import ContextVar
 from math import inf
 from typing import Any, NoReturn
 
 import httpcore
 import httpx
-from typing_extensions import override
 
 from routing.adapters.base import Headers
 from routing.core.deadlines import Deadlines
@@ -29,6 +27,7 @@ from routing.gateway.upstream.heads import (
     head_too_large,
     size_of,
 )
+from routing.gateway.upstream.httpx_network import GuardedBackend, Transport, watching
 from routing.gateway.upstream.sending import (
     OWN_HEADERS,
     STALE_WINDOW_S,
@@ -38,10 +37,6 @@ from routing.gateway.upstream.sending import (
     has_body,
     too_large,
 )
-
-_Options = Iterable[
-    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
-]
 
 
 class HttpxUpstream:
@@ -54,7 +49,7 @@ class HttpxUpstream:
         proxy: str | None = None,
         http2: bool = False,
         ssl_context: ssl.SSLContext | None = None,
-        max_connections: int = 2048,
+        max_connections_per_host: int = 2048,
         idle_expiry_s: float = 30.0,
         guard: Guard | None = None,
     ) -> None:
@@ -62,17 +57,19 @@ class HttpxUpstream:
         self._is_proxied = proxy is not None
         options: dict[str, Any] = {
             "ssl_context": ssl_context or ssl.create_default_context(),
-            "max_connections": max_connections,
-            "max_keepalive_connections": max_connections,
+            "max_connections": None,  # httpcore loses a place when its taker is cancelled
+            "max_keepalive_connections": None,
             "keepalive_expiry": idle_expiry_s,
             "http2": http2,
             "retries": 0,
         }
         self._client = httpx.AsyncClient(
-            transport=_Transport(_pool(proxy, self._guard, options)),
+            transport=Transport(_pool(proxy, self._guard, options)),
             trust_env=False,
             follow_redirects=False,
         )
+        self._limit = max_connections_per_host
+        self._places: dict[str, asyncio.Semaphore] = {}
         self._is_closed = False
 
     async def send(self, request: UpstreamRequest) -> HttpxAnswer:
@@ -82,30 +79,38 @@ class HttpxUpstream:
         if self._is_proxied:
             check_literal(target, self._guard.allow)
         total_at = after(asyncio.get_running_loop().time(), request.deadlines.total_s)
+        places = self._places.setdefault(target.authority, asyncio.Semaphore(self._limit))
+        await _take_place(places, target, request.deadlines, total_at)
         try:
-            return await self._try(request, target, total_at)
-        except _Stale:
-            return await self._try(request, target, total_at)
+            try:
+                response, exchange = await self._try(request, target, total_at)
+            except _Stale:
+                response, exchange = await self._try(request, target, total_at)
+        except BaseException:
+            places.release()
+            raise
+        return HttpxAnswer(response, exchange, places)
 
     async def aclose(self) -> None:
         self._is_closed = True
         await self._client.aclose()
         self._guard.close()
 
-    async def _try(self, request: UpstreamRequest, target: Target, total_at: float) -> HttpxAnswer:
+    async def _try(
+        self, request: UpstreamRequest, target: Target, total_at: float
+    ) -> tuple[httpx.Response, _Exchange]:
         exchange = _Exchange(target, request.deadlines, total_at)
-        token = _current.set(exchange)
+        token = watching.set(exchange)
         try:
             response = await self._respond(request, exchange)
         finally:
-            _current.reset(token)
+            watching.reset(token)
         exchange.has_head = True
-        answer = HttpxAnswer(response, exchange)
-        fault = _fault(target.authority, answer)
+        fault = _fault(target.authority, response)
         if fault is not None:
-            await answer.aclose()
+            await response.aclose()
             raise fault
-        return answer
+        return response, exchange
 
     async def _respond(self, request: UpstreamRequest, exchange: _Exchange) -> httpx.Response:
         built = _build(request, exchange)
@@ -126,9 +131,12 @@ class HttpxUpstream:
 class HttpxAnswer:
     """Status and headers of an answer, and its body as it arrives."""
 
-    def __init__(self, response: httpx.Response, exchange: _Exchange) -> None:
+    def __init__(
+        self, response: httpx.Response, exchange: _Exchange, places: asyncio.Semaphore
+    ) -> None:
         self.status = response.status_code
-        self.headers: Headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self.headers = _headers_of(response)
+        self._places: asyncio.Semaphore | None = places
         self._response = response
         self._exchange = exchange
         self._body = response.aiter_raw()
@@ -152,12 +160,18 @@ class HttpxAnswer:
                 yield part
 
     async def aclose(self) -> None:
-        with suppress(httpcore.NetworkError, httpcore.ProtocolError):
-            await self._response.aclose()
+        places, self._places = self._places, None
+        if places is None:
+            return
+        try:
+            with suppress(httpcore.NetworkError, httpcore.ProtocolError):
+                await self._response.aclose()
+        finally:
+            places.release()
 
     async def _next(self) -> bytes | None:
         exchange = self._exchange
-        token = _current.set(exchange)
+        token = watching.set(exchange)
         try:
             async with asyncio.timeout_at(exchange.next_byte_at()):
                 return await anext(self._body, None)
@@ -166,7 +180,7 @@ class HttpxAnswer:
         except (httpcore.NetworkError, httpcore.ProtocolError, httpx.StreamError) as problem:
             exchange.raise_broken_body(problem, self.status)
         finally:
-            _current.reset(token)
+            watching.reset(token)
 
 
 class _Stale(BrokenAnswer):
@@ -189,6 +203,10 @@ class _Exchange:
         self.saw_eof = False
         self.has_head = False
         self.refusal: UpstreamError | None = None
+
+    def saw(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        self.saw_eof = not data
 
     def is_head_too_large(self) -> bool:
         return not self.has_head and self.received_bytes > MAX_HEAD_BYTES
@@ -220,13 +238,13 @@ class _Exchange:
     def raise_as_ours(self, problem: Exception) -> NoReturn:
         """Of a failure before the head of the answer."""
         host = self.target.authority
-        if isinstance(problem, httpcore.PoolTimeout):
-            self.raise_timeout("pool")
         if isinstance(problem, httpcore.WriteTimeout):
             self.raise_timeout("write")
         if not self.was_sent:
             if self.refusal is not None:
                 raise self.refusal
+            if isinstance(problem, httpcore.ConnectTimeout):
+                self.raise_timeout("connect")
             raise ConnectFailed(f"{host}: {connect_problem(_root(problem))}") from problem
         if self.is_head_too_large():
             raise head_too_large(host) from problem
@@ -243,143 +261,9 @@ class _Exchange:
         raise broken(self.target.authority, code, str(problem), status) from problem
 
 
-_current: ContextVar[_Exchange | None] = ContextVar("upstream_exchange", default=None)
-
-
-class _Transport(httpx.AsyncBaseTransport):
-    """httpx's own cannot be given a network backend."""
-
-    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
-        self._pool = pool
-
-    @override
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        url = request.url
-        answer = await self._pool.handle_async_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(
-            status_code=answer.status,
-            headers=answer.headers,
-            stream=_Body(answer),
-            extensions=answer.extensions,
-        )
-
-    @override
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    @override
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._answer.aiter_stream():
-            yield part
-
-    @override
-    async def aclose(self) -> None:
-        await self._answer.aclose()
-
-
-class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that the guard has judged, and to nothing else."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._network = httpcore.AnyIOBackend()
-
-    @override
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: _Options | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        exchange = _current.get()
-        assert exchange is not None
-        try:
-            addresses = await self._guard.addresses(exchange.target)
-        except UpstreamError as refusal:
-            exchange.refusal = refusal
-            raise httpcore.ConnectError(refusal.message) from refusal
-        stream = await self._first(addresses, port, exchange)
-        return _WatchedStream(stream)
-
-    async def _first(
-        self, addresses: list[str], port: int, exchange: _Exchange
-    ) -> httpcore.AsyncNetworkStream:
-        problem: Exception = httpcore.ConnectError("no address")
-        for tried, address in enumerate(addresses):
-            share_s = exchange.deadlines.connect_s / (len(addresses) - tried) or None
-            try:
-                return await self._network.connect_tcp(address, port, timeout=share_s)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
-                problem = exc
-        if isinstance(problem, httpcore.ConnectTimeout):
-            exchange.refusal = UpstreamTimeout("connect", "connect deadline passed", was_sent=False)
-        raise problem
-
-    @override
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-class _WatchedStream(httpcore.AsyncNetworkStream):
-    """Tells the exchange that reads from it what has arrived."""
-
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    @override
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        exchange = _current.get()
-        if exchange is not None and exchange.is_head_too_large():
-            raise httpcore.RemoteProtocolError("the head does not end")
-        data = await self._stream.read(max_bytes, timeout)
-        if exchange is not None:
-            exchange.received_bytes += len(data)
-            exchange.saw_eof = not data
-        return data
-
-    @override
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout)
-
-    @override
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    @override
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return _WatchedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
-
-    @override
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
 def _pool(proxy: str | None, guard: Guard, options: dict[str, Any]) -> httpcore.AsyncConnectionPool:
     if proxy is None:
-        return httpcore.AsyncConnectionPool(network_backend=_GuardedBackend(guard), **options)
+        return httpcore.AsyncConnectionPool(network_backend=GuardedBackend(guard), **options)
     parsed = httpx.Proxy(proxy)
     if parsed.url.scheme not in ("http", "https"):
         raise ValueError(f"a proxy must be http:// or https://, not {parsed.url.scheme}://")
@@ -393,10 +277,9 @@ def _build(request: UpstreamRequest, exchange: _Exchange) -> httpx.Request:
     check_headers(headers)
     if has_body(request.method, request.body):
         own.append((b"content-length", b"%d" % len(request.body)))
-    deadlines = exchange.deadlines
     limits = {
-        "pool": deadlines.pool_s or None,
-        "write": deadlines.write_s or None,
+        "write": exchange.deadlines.write_s or None,
+        "pool": None,
         "connect": None,
         "read": None,
     }
@@ -409,10 +292,31 @@ def _build(request: UpstreamRequest, exchange: _Exchange) -> httpx.Request:
     )
 
 
-def _fault(host: str, answer: HttpxAnswer) -> BrokenAnswer | None:
-    if size_of(answer.headers) > MAX_HEAD_BYTES:
+async def _take_place(
+    places: asyncio.Semaphore, target: Target, deadlines: Deadlines, total_at: float
+) -> None:
+    if not places.locked():
+        await places.acquire()
+        return
+    pool_at = after(asyncio.get_running_loop().time(), deadlines.pool_s)
+    try:
+        async with asyncio.timeout_at(_finite(min(pool_at, total_at))):
+            await places.acquire()
+    except TimeoutError:
+        phase = "pool" if pool_at <= total_at else "total"
+        message = f"{target.authority}: all connections stayed in use"
+        raise UpstreamTimeout(phase, message, was_sent=False) from None
+
+
+def _headers_of(response: httpx.Response) -> Headers:
+    return [(name.lower(), value) for name, value in response.headers.raw]
+
+
+def _fault(host: str, response: httpx.Response) -> BrokenAnswer | None:
+    headers = _headers_of(response)
+    if size_of(headers) > MAX_HEAD_BYTES:
         return head_too_large(host)
-    return head_fault(host, answer.status, answer.headers)
+    return head_fault(host, response.status_code, headers)
 
 
 def _finite(due: float) -> float | None:
