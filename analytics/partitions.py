@@ -30,12 +30,12 @@ def ensure_day(day: dt.date) -> None:
 
 def ensure_day_in(cursor: Cursor, day: dt.date) -> None:
     """As `ensure_day`, in the transaction of the caller, with Django's cursor or psycopg's own."""
-    if all(_exists(cursor, partition_name(table, day)) for table in TABLES):
+    if all(_exists(cursor, table, day) for table in TABLES):
         return
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     for table in TABLES:
         name = partition_name(table, day)
-        if not _exists(cursor, name):
+        if not _exists(cursor, table, day):
             cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
             cursor.execute(
                 f"ALTER TABLE {table} ATTACH PARTITION {name}"
@@ -86,9 +86,14 @@ def drop_day(day: dt.date) -> None:
             cursor.execute(f"DROP TABLE IF EXISTS {partition_name(table, day)}")
 
 
-def _exists(cursor: Cursor, name: str) -> bool:
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
-    return cursor.fetchall() == [(True,)]
+def _exists(cursor: Cursor, table: str, day: dt.date) -> bool:
+    # Not to_regclass: within a transaction it remembers that there was none.
+    cursor.execute(
+        "SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = %s::regclass AND c.relname = %s",
+        [table, partition_name(table, day)],
+    )
+    return bool(cursor.fetchall())
 
 
 def _day_of(partition: str) -> dt.date | None:

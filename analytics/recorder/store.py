@@ -21,7 +21,6 @@ from routing.core.pricing import PriceSheet
 _OPTIONS = (
     "-c statement_timeout=15000 -c lock_timeout=5000 -c synchronous_commit=on"
     " -c idle_in_transaction_session_timeout=20000 -c timezone=UTC -c jit=off"
-    " -c client_connection_check_interval=2000"
 )
 CONNECT_TIMEOUT_S = 3
 DEADLINE_S = 20.0  # for a server that is there and says nothing
