@@ -152,7 +152,8 @@ def _set_facts(policy: Policy, description: str | None, is_default: bool | None)
 
 
 def _add_version(policy: Policy, document: PolicyDocument, user: User | None) -> PolicyVersion:
-    plain = msgspec.to_builtins(document)  # every field: a default of today is kept for ever
+    # Every field: what is a default today is kept for ever. Through JSON, as it will come back.
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
     current = policy.current
     if current is not None and current.document == plain:
         return current
