@@ -155,7 +155,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._give_up(400, "upgrades are not offered")
+            self._last = True  # nothing to upgrade to: answer, then close
+            if self._current is None:
+                self.close()
         except httptools.HttpParserCallbackError as exc:
             self._give_up(413, str(exc.__context__ or exc))
         except httptools.HttpParserError as exc:

@@ -127,7 +127,9 @@ def _read_tools(body: dict[str, Any], ask: Ask) -> None:
     for group in body.get("tools") or ():
         for declared in group.get("functionDeclarations") or ():
             wants(declared.get("name"), "a function declaration needs a name", param="tools")
-            schema = next((declared[key] for key in SCHEMA_FIELDS if declared.get(key)), {})
+            schema: dict[str, Any] = next(
+                (declared[key] for key in SCHEMA_FIELDS if declared.get(key)), {}
+            )
             description = text_of(declared.get("description"))
             ask.prompt.add_tool(declared["name"], description, schema)
             ask.tools += (Tool(declared["name"], schema),)

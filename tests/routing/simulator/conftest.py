@@ -7,6 +7,7 @@ import pytest
 
 from routing.simulator.server import ThreadedSimulator
 from routing.simulator.service import Options
+from routing.simulator.world import CATALOG_DIR, World, build_world, read_documents
 from tests.routing.simulator.plays import CATALOG, Player
 
 
@@ -22,7 +23,7 @@ def simulator(shared_simulator: ThreadedSimulator) -> ThreadedSimulator:
     return shared_simulator
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
     with httpx.Client(timeout=10, trust_env=False) as client:
         yield client
@@ -31,3 +32,8 @@ def http() -> Iterator[httpx.Client]:
 @pytest.fixture
 def player(simulator: ThreadedSimulator, http: httpx.Client) -> Callable[[str], Player]:
     return lambda slug: Player(simulator, http, slug)
+
+
+@pytest.fixture(scope="session")
+def shipped() -> World:
+    return build_world(read_documents(CATALOG_DIR))

@@ -17,12 +17,12 @@ BROKEN = (httpx.RemoteProtocolError, httpx.ReadError)
 
 def _received(play: Player, text: str = "Write 60 words.") -> tuple[str, bool]:
     """What arrived of a stream, and whether it ended as HTTP says it should."""
-    body, arrived = play.body(text, stream=True), []
+    arrived: list[str] = []
+    body = play.body(text, stream=True)
     url, headers = play.url(stream=True), play.headers()
     try:
         with play.http.stream("POST", url, json=body, headers=headers) as answer:
-            for piece in answer.iter_text():
-                arrived.append(piece)
+            arrived.extend(answer.iter_text())
     except BROKEN:
         return "".join(arrived), False
     return "".join(arrived), True
@@ -178,7 +178,7 @@ def test_a_malformed_whole_answer_is_half_a_document(
     simulator.add_fault("malformed_frame", provider="groq")
     answer = player("groq").ask()
     assert answer.status_code == 200
-    with pytest.raises(ValueError, match="Unterminated|delimiter|Expecting"):
+    with pytest.raises(ValueError, match=r"Unterminated|delimiter|Expecting"):
         answer.json()
 
 
