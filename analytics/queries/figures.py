@@ -7,7 +7,7 @@ attempt used them, and both by the outcome of the request: so each breakdown add
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
@@ -44,6 +44,9 @@ class Sums:
 
 
 FIGURES = tuple(field.name for field in fields(Sums))
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    name: Decimal if name.endswith("_usd") else int for name in FIGURES
+}
 
 # What a figure is, per table. A figure that a table does not have is zero there.
 _OF_REQUESTS = {
@@ -141,8 +144,8 @@ def _grouped(
 
 
 def _sums(values: Sequence[Any]) -> Sums:
-    kinds = (Decimal if name.endswith("_usd") else int for name in FIGURES)
-    return Sums(*(kind(value) for kind, value in zip(kinds, values, strict=True)))
+    named = zip(FIGURES, values, strict=True)
+    return Sums(**{name: _KINDS[name](value) for name, value in named})
 
 
 def conditions(filters: Filters, *, latency: bool = False) -> tuple[str, dict[str, Any]]:

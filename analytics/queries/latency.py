@@ -51,6 +51,6 @@ def request_ttft(filters: Filters) -> Quantiles:
 def quantiles_of(bins: Counter[int]) -> Quantiles:
     def at(q: float) -> Quantile | None:
         found = quantile(bins, q)
-        return found and Quantile(found.value, found.low, found.high, found.n)
+        return None if found is None else Quantile(found.value, found.low, found.high, found.n)
 
     return at

@@ -51,8 +51,8 @@ def _counts(filters: Filters, dimension: str) -> dict[Any, _Counts]:
     with connection.cursor() as cursor:
         cursor.execute(query, {**params, "judged": list(JUDGED)})
         return {
-            key: _Counts(*(int(value) for value in values), last_at)
-            for key, *values, last_at in cursor.fetchall()
+            key: _Counts(int(attempts), int(ok), int(judged), int(censored), int(simulated), last)
+            for key, attempts, ok, judged, censored, simulated, last in cursor.fetchall()
         }
 
 

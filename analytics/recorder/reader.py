@@ -133,7 +133,7 @@ class SpoolReader:
         if len(batch.rows) >= limit:
             process.next_check = now
             return False
-        if not segment.ended and (torn := segment.torn_bytes()):
+        if torn := segment.torn_bytes():
             name = f"{segment.path.name}.{segment.position}.torn"
             self._quarantine.keep(name, torn, "the torn end of a process that died while writing")
         return True

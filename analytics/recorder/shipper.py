@@ -153,8 +153,15 @@ class Shipper:
             return
         self._status_at = now
         waiting = None if self._waiting_since is None else now - self._waiting_since
-        state = "waiting" if self._failures else "shipping"
-        write_status(self._folder, RecorderStatus(os.getpid(), state, time.time(), waiting or 0.0))
+        write_status(
+            self._folder,
+            RecorderStatus(
+                pid=os.getpid(),
+                state="waiting" if self._failures else "shipping",
+                at=time.time(),
+                oldest_waiting_s=waiting or 0.0,
+            ),
+        )
 
 
 def _halves(rows: Rows) -> tuple[Rows, Rows]:

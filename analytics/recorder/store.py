@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -33,6 +33,9 @@ _ADD = (
     " WHERE date_bin('15 minutes', received_at, '2000-01-01 00:00+00') + interval '15 minutes'"
     " <= now()"
 )
+
+
+T = TypeVar("T")
 
 
 class DatabaseAway(Exception):
@@ -79,7 +82,7 @@ class Store:
         if connection is not None:
             connection.close()
 
-    def _guarded(self, work: Callable[[psycopg.Connection[Any]], Any]) -> Any:
+    def _guarded(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         try:
             connection = self._connected()
             with _cut_after(connection, self._deadline_s):

@@ -25,7 +25,7 @@ class Problem(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField()
     detail = serializers.CharField()
-    errors = ProblemError(many=True, required=False)
+    errors = ProblemError(many=True, required=False)  # type: ignore[assignment]
 
 
 # --- usage -----------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ class UsageRow(serializers.Serializer[Any]):
 
 
 class UsagePage(serializers.Serializer[Any]):
-    data = UsageRow(many=True)
+    data = UsageRow(many=True)  # type: ignore[assignment]
     next_cursor = serializers.CharField(allow_null=True)
     has_more = serializers.BooleanField()
     start = serializers.DateTimeField()
@@ -98,7 +98,7 @@ class RequestItem(serializers.Serializer[Any]):
 
 
 class RequestPage(serializers.Serializer[Any]):
-    data = RequestItem(many=True)
+    data = RequestItem(many=True)  # type: ignore[assignment]
     next_cursor = serializers.CharField(allow_null=True)
     has_more = serializers.BooleanField()
 
@@ -166,7 +166,7 @@ class CandidateItem(serializers.Serializer[Any]):
 
 class CorrectionItem(serializers.Serializer[Any]):
     attempt_no = serializers.IntegerField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     delta = Money(source="delta_usd")
     cost_status = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -233,7 +233,7 @@ class ModelItem(serializers.Serializer[Any]):
 
 
 class ModelList(serializers.Serializer[Any]):
-    data = ModelItem(many=True)
+    data = ModelItem(many=True)  # type: ignore[assignment]
 
 
 class ProviderItem(serializers.Serializer[Any]):
@@ -248,4 +248,4 @@ class ProviderItem(serializers.Serializer[Any]):
 
 
 class ProviderList(serializers.Serializer[Any]):
-    data = ProviderItem(many=True)
+    data = ProviderItem(many=True)  # type: ignore[assignment]
