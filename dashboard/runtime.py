@@ -44,6 +44,11 @@ def set_gateway(gateway: Gateway | None) -> None:
     _gateway = gateway
 
 
+def current_gateway() -> Gateway | None:
+    """None before the server has started and after it has stopped."""
+    return _gateway
+
+
 def get_gateway() -> Gateway:
     """Raises RuntimeError outside a running ASGI server."""
     if _gateway is None:

@@ -20,9 +20,12 @@ def serve(arguments: list[str]) -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that was handed over")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+    from dashboard.runtime import current_gateway  # settings must be found first
+    from routing.gateway.hot_protocol import protocol_for
+
     config = uvicorn.Config(
         "dashboard.asgi:application",
-        http="httptools",
+        http=protocol_for(current_gateway),  # type: ignore[arg-type]
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -33,6 +36,7 @@ def serve(arguments: list[str]) -> None:
         timeout_graceful_shutdown=env_int("PANELBOARD_DRAIN_S", 20, least=1, most=3600),
         server_header=False,
         date_header=True,
+        proxy_headers=False,
     )
     uvicorn.Server(config).run(sockets=[_listener(chosen.fd)])
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from routing.core.errors import HubError
 from routing.core.moment import Moment
-from routing.gateway.asgi import Receive, Scope, Send, Sink
-from routing.gateway.errors import JSON_HEADERS, error_body, error_headers
+from routing.gateway.asgi import AsgiSink, Receive, Scope, Send, read_body
+from routing.gateway.errors import JSON_HEADERS, error_body, error_headers, our_fault
 from routing.gateway.listing import model_body, models_body
 from routing.gateway.service import Gateway
 
@@ -42,10 +43,13 @@ class GatewayApp:
             await self._refuse(error, receive, send)
         except Exception:
             logger.exception("the gateway failed at %s", path)
-            await self._refuse(_our_fault(), receive, send)
+            await self._refuse(our_fault(), receive, send)
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.gateway.chat(scope["headers"], receive, send)
+        limit_bytes = self.gateway.settings.max_body_bytes
+        await self.gateway.chat(
+            scope["headers"], AsgiSink(receive, send), partial(read_body, receive, limit_bytes)
+        )
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._authenticate(scope)
@@ -69,11 +73,11 @@ class GatewayApp:
     async def _refuse(self, error: HubError, receive: Receive, send: Send) -> None:
         request_id = str(self.gateway.new_request_id(self.gateway.wall()))
         headers = [*error_headers(error), (b"x-request-id", request_id.encode())]
-        await Sink(receive, send).reply(error.status, headers, error_body(error, request_id))
+        await AsgiSink(receive, send).reply(error.status, headers, error_body(error, request_id))
 
 
 async def _reply(send: Send, receive: Receive, body: bytes) -> None:
-    await Sink(receive, send).reply(200, JSON_HEADERS, body)
+    await AsgiSink(receive, send).reply(200, JSON_HEADERS, body)
 
 
 def _no_route(path: str) -> HubError:
@@ -89,14 +93,4 @@ def _no_route(path: str) -> HubError:
 def _wrong_method(method: str, path: str, allowed: str) -> HubError:
     return HubError(
         405, "method_not_allowed", f"{path} takes {allowed}, not {method}", should_retry=False
-    )
-
-
-def _our_fault() -> HubError:
-    return HubError(
-        500,
-        "internal_error",
-        "The hub failed at this request; its log says why, under this request id",
-        kind="server_error",
-        should_retry=True,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
@@ -21,9 +21,8 @@ class ClientGone(Exception):
     """The client closed its connection before it had sent the whole request."""
 
 
-async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> bytes:
-    """Raises HubError 413, 415, 408 or 400, and ClientGone."""
-    _check_headers(headers, limit_bytes)
+async def read_body(receive: Receive, limit_bytes: int) -> bytes:
+    """Raises HubError 413 or 408, and ClientGone."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
@@ -34,9 +33,7 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await _read_rest(receive, body, limit_bytes)
     except TimeoutError:
-        raise HubError(
-            408, "request_timeout", f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s"
-        ) from None
+        raise body_late() from None
 
 
 async def _read_rest(receive: Receive, first: bytes, limit_bytes: int) -> bytes:
@@ -49,15 +46,16 @@ async def _read_rest(receive: Receive, first: bytes, limit_bytes: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit_bytes:
-            raise _too_large(limit_bytes)
+            raise too_large(limit_bytes)
         if not message.get("more_body"):
             return b"".join(parts)
 
 
-def _check_headers(headers: Headers, limit_bytes: int) -> None:
+def check_headers(headers: Headers, limit_bytes: int) -> None:
+    """Refuses a body by what its headers announce. Raises HubError 413 or 415."""
     for name, value in headers:
         if name == b"content-length" and value.isdigit() and int(value[:19]) > limit_bytes:
-            raise _too_large(limit_bytes)
+            raise too_large(limit_bytes)
         if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
             raise HubError(
                 415,
@@ -68,11 +66,17 @@ def _check_headers(headers: Headers, limit_bytes: int) -> None:
 
 def _within(body: bytes, limit_bytes: int) -> bytes:
     if len(body) > limit_bytes:
-        raise _too_large(limit_bytes)
+        raise too_large(limit_bytes)
     return body
 
 
-def _too_large(limit_bytes: int) -> HubError:
+def body_late() -> HubError:
+    return HubError(
+        408, "request_timeout", f"The request body did not arrive within {BODY_TIMEOUT_S:.0f} s"
+    )
+
+
+def too_large(limit_bytes: int) -> HubError:
     return HubError(
         413,
         "request_too_large",
@@ -82,8 +86,36 @@ def _too_large(limit_bytes: int) -> HubError:
     )
 
 
-class Sink:
+class Sink(Protocol):
     """Where an answer goes. `gone` turns true when the client leaves before the last byte."""
+
+    started: bool
+    finished: bool
+    gone: bool
+
+    def watch(self, on_gone: Callable[[], object]) -> None:
+        """Has `on_gone` called when the client leaves. May be called again and again."""
+        ...
+
+    async def start(self, status: int, headers: Headers) -> None: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def finish(self, data: bytes = b"") -> None:
+        """The terminal event: from here on the answer counts as delivered."""
+        ...
+
+    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer at once."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be written. An answer that was not finished is cut off."""
+        ...
+
+
+class AsgiSink:
+    """A `Sink` on any ASGI server."""
 
     __slots__ = ("_on_gone", "_receive", "_send", "_watcher", "finished", "gone", "started")
 
@@ -97,7 +129,7 @@ class Sink:
         self.gone = False
 
     def watch(self, on_gone: Callable[[], object]) -> None:
-        """Calls `on_gone` when the client leaves. Costs a task, so fast answers never ask for it."""
+        # Costs a task, so the caller asks only for what takes longer than a moment.
         if self._watcher is None and not self.finished:
             self._on_gone = on_gone
             self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
@@ -120,7 +152,6 @@ class Sink:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self, data: bytes = b"") -> None:
-        """The terminal event: from here on the answer counts as delivered."""
         self.finished = True
         await self._send({"type": "http.response.body", "body": data})
 

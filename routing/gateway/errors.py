@@ -45,6 +45,16 @@ def error_event(error: HubError, request_id: str) -> bytes:
     return b"data: " + error_body(error, request_id) + b"\n\n"
 
 
+def our_fault() -> HubError:
+    return HubError(
+        500,
+        "internal_error",
+        "The hub failed at this request; its log says why, under this request id",
+        kind="server_error",
+        should_retry=True,
+    )
+
+
 def client_error(failed: UpstreamError, provider: str, attempts: int) -> HubError:
     """The honest last word after every attempt failed. A provider's 401 is never the client's."""
     build = _BUILDERS.get(failed.failure, _unavailable)

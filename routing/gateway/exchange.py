@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 
 from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, StreamReader
 from routing.adapters.registry import adapter_for
@@ -139,7 +140,7 @@ class Exchange:
 
     def _request(self, attempt: Attempt, built: BuiltRequest) -> UpstreamRequest:
         provider = attempt.endpoint.provider
-        mark = b"%b-%d" % (str(self.scribe.request_id).encode(), attempt.no)
+        mark = b"%b-%d" % (self.scribe.request_id_text, attempt.no)
         return UpstreamRequest(
             "POST",
             provider.base_url + built.path,
@@ -257,24 +258,26 @@ class Exchange:
         if error.failure is FailureClass.CANCELLED:
             return  # nobody reads any more; the server closes a connection that was not finished
         told = client_error(error, endpoint.provider.name, self.scribe.attempts)
-        await self._write_last(error_event(told, str(self.scribe.request_id)))
+        await self._write_last(error_event(told, self.scribe.request_id_text.decode()))
 
     def _headers(self, attempt: Attempt, money: Money | None) -> Headers:
         """A stream's cost is not known when its headers leave; its usage chunk carries it."""
         scribe, endpoint = self.scribe, attempt.endpoint
         policy = scribe.decision.policy if scribe.decision is not None else ""
         headers: Headers = [
-            (b"x-request-id", str(scribe.request_id).encode()),
-            (b"x-panelboard-provider", endpoint.provider.slug.encode()),
-            (b"x-panelboard-model", endpoint.model.name.encode()),
-            (b"x-panelboard-policy", policy.encode()),
+            (b"x-request-id", scribe.request_id_text),
+            (b"x-panelboard-provider", _header_text(endpoint.provider.slug)),
+            (b"x-panelboard-model", _header_text(endpoint.model.name)),
+            (b"x-panelboard-policy", _header_text(policy)),
             (b"x-panelboard-attempts", b"%d" % attempt.no),
             (b"x-panelboard-overhead-ms", b"%.2f" % (scribe.overhead_s * 1000.0)),
         ]
         if money is not None:
             headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
         if attempt.dropped:
-            headers.append((b"x-panelboard-dropped-params", ",".join(attempt.dropped).encode()))
+            headers.append(
+                (b"x-panelboard-dropped-params", _header_text(",".join(attempt.dropped)))
+            )
         if endpoint.provider.simulated:
             headers.append((b"x-panelboard-simulated", b"true"))
         return headers
@@ -332,6 +335,12 @@ class Exchange:
         if self.task is not None:
             self.task.uncancel()
         return reason
+
+
+@lru_cache(maxsize=4096)
+def _header_text(text: str) -> bytes:
+    """Nothing in a header value may end the line: names come from files, people and clients."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text).encode()
 
 
 _STOPPING = UpstreamError(

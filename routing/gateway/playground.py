@@ -11,7 +11,7 @@ import orjson
 
 from routing.core.catalog import Caller
 from routing.core.errors import HubError
-from routing.gateway.asgi import Message, Sink
+from routing.gateway.asgi import AsgiSink, Message, Sink
 from routing.gateway.errors import error_event
 from routing.gateway.parse import bad_request, parse_chat
 from routing.gateway.recording import output_speed_tps
@@ -39,7 +39,7 @@ async def stream_one(
         if message.get("body"):
             await queue.put(message["body"])
 
-    sink = Sink(receive, send)
+    sink = AsgiSink(receive, send)
     task = asyncio.create_task(_run(gateway, caller, endpoint_id, body, sink, queue))
     try:
         while (data := await queue.get()) is not None:

@@ -42,6 +42,7 @@ class Scribe:
         "received_at",
         "received_wall",
         "request_id",
+        "request_id_text",
         "started_utc",
         "waiting_since",
     )
@@ -56,6 +57,7 @@ class Scribe:
     ) -> None:
         self.gateway = gateway
         self.request_id = request_id
+        self.request_id_text = str(request_id).encode()
         self.caller = caller
         self.received_at = received_at  # monotonic seconds
         self.received_wall = received_wall  # Unix seconds

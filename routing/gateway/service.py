@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 from typing import Literal, Protocol
@@ -25,9 +25,9 @@ from routing.core.moment import Moment
 from routing.core.plan import NoEndpointLeft, choose_policy, plan
 from routing.core.record import Outcome
 from routing.core.request import RequestFacts
-from routing.gateway.asgi import ClientGone, Receive, Send, Sink, read_body
+from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.auth import authenticate
-from routing.gateway.errors import error_body, error_headers
+from routing.gateway.errors import error_body, error_headers, our_fault
 from routing.gateway.exchange import Exchange
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
@@ -118,20 +118,25 @@ class Gateway:
                 self.health.forget_missing(frozenset(self.snapshot.endpoints))
 
     # --- one chat request ---------------------------------------------------------------------
-    async def chat(self, headers: Headers, receive: Receive, send: Send) -> None:
-        """Answers on `send` whatever happens; never raises but for cancellation by the server."""
+    async def chat(
+        self, headers: Headers, sink: Sink, read: Callable[[], Awaitable[bytes]]
+    ) -> None:
+        """Answers on `sink` whatever happens; never raises but for cancellation by the server."""
         received_at, received_wall = self.monotonic(), self.wall()
         request_id = self.new_request_id(received_wall)
-        sink = Sink(receive, send)
         try:
             caller = self.authenticate(headers, received_wall)
-            raw = await read_body(receive, headers, self.settings.max_body_bytes)
+            check_headers(headers, self.settings.max_body_bytes)
+            raw = await read()
             scribe = Scribe(self, request_id, caller, received_at, received_wall)
             await self._answer(scribe, sink, raw)
         except HubError as error:
             await self._refuse(sink, error, request_id)
         except ClientGone:
             pass
+        except Exception:
+            logger.exception("request %s failed in the gateway itself", request_id)
+            await self._refuse(sink, our_fault(), request_id)
         finally:
             sink.close()
 

@@ -13,6 +13,7 @@ from routing.adapters.base import Headers
 from routing.core.catalog import Caller, Endpoint, Policy
 from routing.core.deadlines import Deadlines
 from routing.core.record import Finish, Intent, Progress, Record, RequestDone, decode, encode
+from routing.gateway.app import GatewayApp
 from routing.gateway.asgi import Message
 from routing.gateway.auth import digest_of
 from routing.gateway.service import Gateway, GatewaySettings
@@ -237,9 +238,13 @@ class Bench:
         asking = client or self.client(**body)
         await self.gateway.start()
         try:
-            await self.gateway.chat(
-                [(b"authorization", b"Bearer " + TOKEN)], asking.receive, asking.send
-            )
+            scope = {
+                "type": "http",
+                "path": "/v1/chat/completions",
+                "method": "POST",
+                "headers": [(b"authorization", b"Bearer " + TOKEN)],
+            }
+            await GatewayApp(self.gateway)(scope, asking.receive, asking.send)
         finally:
             await self.gateway.stop(drain_s=0)
         return asking
