@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 from typing_extensions import override
 
 PAUSE_WHEN_FULL_S = 0.02
+LONGEST_WAIT_S = 1.0  # a worker that is told to stop hears it between two waits
 
 
 class Transport(pgmq.Transport):  # type: ignore[misc]  # kombu has no types for it
@@ -60,7 +61,8 @@ class Transport(pgmq.Transport):  # type: ignore[misc]  # kombu has no types for
             if timeout is not None and time.monotonic() - began >= timeout:
                 raise TimeoutError
             time.sleep(PAUSE_WHEN_FULL_S)
-        super().drain_events(connection, timeout=timeout)
+        longest_s = LONGEST_WAIT_S if timeout is None else min(timeout, LONGEST_WAIT_S)
+        super().drain_events(connection, timeout=longest_s)
 
     def _can_consume(self) -> bool:
         return any(channel.qos.can_consume() for channel in self.channels)

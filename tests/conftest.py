@@ -50,7 +50,7 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="session")
 def hub(hub_folder: Path) -> Iterator[RunningHub]:
     """One whole hub with the provider simulator, shared by all tests that ask for it."""
-    running = RunningHub(hub_folder)
+    running = RunningHub(hub_folder, {"SIMULATOR_SPEED": "20"})
     running.start()
     yield running
     running.stop()

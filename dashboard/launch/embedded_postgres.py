@@ -51,6 +51,7 @@ INITDB_OPTIONS = (
 
 START_TIMEOUT_S = 60.0  # crash recovery on a busy machine takes a while
 STOP_TIMEOUT_S = 30.0
+OLD_MEMORY_S = 15.0
 LONGEST_SOCKET_FOLDER = 80  # a socket's path holds 104 bytes
 SHARED_ROOT = Path("/var/lib/panelboard")  # where another account can reach, used as root only
 PORT = 5432  # names the socket file; nothing listens on TCP
@@ -107,9 +108,30 @@ class EmbeddedPostgres:
             raise
 
     def launch(self) -> subprocess.Popen[bytes]:
-        self._stop_orphan()
+        deadline = time.monotonic() + OLD_MEMORY_S
+        while True:
+            self._stop_orphan()
+            self._remove_lock_files()
+            self.process = self._start_server()
+            if self._becomes_ready(self.process):
+                self._make_database()
+                return self.process
+            # Sessions of a killed server hold its shared memory until they notice, and the new
+            # server refuses to start beside them.
+            if time.monotonic() > deadline:
+                raise LaunchError(
+                    f"the embedded Postgres ended at once with {self.process.returncode}: "
+                    "see logs/postgres.log in the data folder"
+                )
+            time.sleep(0.2)
+
+    def _remove_lock_files(self) -> None:
+        """We hold the folder's lock and no server runs: they name a dead process, or a zombie."""
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
-        self.process = subprocess.Popen(
+        (self._socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+
+    def _start_server(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             self._arguments(),
             stdin=subprocess.DEVNULL,
             stdout=self._log or subprocess.DEVNULL,
@@ -118,9 +140,6 @@ class EmbeddedPostgres:
             preexec_fn=dies_with_us(signal.SIGINT),  # noqa: PLW1509 - two system calls, no locks
             **self._as_account(),
         )
-        self._wait_until_ready(self.process)
-        self._make_database()
-        return self.process
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -267,16 +286,14 @@ class EmbeddedPostgres:
             extra |= {"user": self._account.uid, "group": self._account.gid, "extra_groups": []}
         return extra
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _becomes_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """False when it ended instead."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise LaunchError(
-                    f"the embedded Postgres ended at once with {process.returncode}: "
-                    f"see logs/postgres.log in the data folder"
-                )
+                return False
             if self._says_ready(process.pid):
-                return
+                return True
             time.sleep(0.02)
         raise LaunchError(f"the embedded Postgres was not ready within {START_TIMEOUT_S:.0f} s")
 

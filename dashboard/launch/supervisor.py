@@ -28,6 +28,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 CALM_S = 60.0  # after running this long, a crash counts as the first again
 TICK_S = 0.1
+LAST_LINES_S = 1.0  # a grandchild may hold the pipe open
+SECOND_SIGNAL_AFTER_S = 0.5  # some senders signal a process and its group: that is one signal
 
 
 class Starter(Protocol):
@@ -82,7 +84,8 @@ class Supervisor:
     console: Console
     children: list[Child] = field(default_factory=list)
     _events: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
-    _stopping: bool = False
+    _outputs: list[threading.Thread] = field(default_factory=list)
+    _stopping_since: float = 0.0
 
     def catch_signals(self) -> None:
         for number in STOP_SIGNALS:
@@ -97,7 +100,7 @@ class Supervisor:
     def run_to_end(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> int:
         """Run one command, showing what it prints; other children are looked after meanwhile."""
         process = start_process(arguments, env)
-        self._show_output(name, process)
+        output = self._show_output(name, process)
         try:
             while process.poll() is None:
                 self._handle_events(TICK_S)
@@ -105,6 +108,7 @@ class Supervisor:
             _signal_group(process, signal.SIGTERM)
             process.wait()
             raise
+        output.join(LAST_LINES_S)
         return process.returncode
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -122,9 +126,11 @@ class Supervisor:
 
     def stop_all(self) -> None:
         """Stage by stage. A further signal kills what is left at once."""
-        self._stopping = True
+        self._stopping_since = time.monotonic()
         for stage in sorted({child.stop_stage for child in self.children}):
             self._stop_stage([child for child in self.children if child.stop_stage == stage])
+        for output in self._outputs:
+            output.join(LAST_LINES_S)
 
     # --- events -------------------------------------------------------------------------------
 
@@ -183,14 +189,19 @@ class Supervisor:
     def _await_end(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         self._events.put(Ended(child, process, process.wait()))
 
-    def _show_output(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        if process.stdout is not None:
-            threading.Thread(target=self._pump, args=(name, process), daemon=True).start()
+    def _show_output(self, name: str, process: subprocess.Popen[bytes]) -> threading.Thread:
+        output = threading.Thread(target=self._pump, args=(name, process), daemon=True)
+        output.start()
+        self._outputs = [known for known in self._outputs if known.is_alive()] + [output]
+        return output
 
     def _pump(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            self.console.line(name, line.decode(errors="replace").rstrip())
+        if process.stdout is None:
+            return
+        with process.stdout as lines:
+            for line in lines:
+                if text := line.decode(errors="replace").rstrip():
+                    self.console.line(name, text)
 
     # --- stopping -----------------------------------------------------------------------------
 
@@ -223,7 +234,8 @@ class Supervisor:
             event = self._events.get(timeout=TICK_S / 2)
         except queue.Empty:
             return False
-        if isinstance(event, Signalled):
+        late = time.monotonic() - self._stopping_since > SECOND_SIGNAL_AFTER_S
+        if isinstance(event, Signalled) and late:
             self.console.warn("second signal: killing what is left")
             return True
         return False

@@ -30,6 +30,7 @@ class RunningHub:
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
+    _reader: threading.Thread | None = None
 
     def start(self) -> RunningHub:
         self.lines.clear()
@@ -43,13 +44,18 @@ class RunningHub:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._reader.start()
         try:
             self.wait_for_line("READY", READY_WITHIN_S)
         except AssertionError:
             self.kill_everything()
             raise
         return self
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def stop(self) -> int:
         assert self.process is not None
@@ -69,6 +75,8 @@ class RunningHub:
             except ProcessLookupError:
                 continue
         self.process.wait()
+        if self._reader is not None:
+            self._reader.join(5)
 
     # --- what it said ----------------------------------------------------------------------------
 
@@ -126,7 +134,8 @@ class RunningHub:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        self.lines.extend(line.rstrip("\n") for line in process.stdout)
+        with process.stdout as output:
+            self.lines.extend(line.rstrip("\n") for line in output)
 
 
 @contextmanager
