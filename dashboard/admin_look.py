@@ -7,7 +7,6 @@ from typing import Any
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-
 # The pages' accent in the steps that the admin's look needs.
 INDIGO = {
     "50": "oklch(96.2% .018 272.314)",

@@ -72,7 +72,7 @@ def probe(*, snapshot: Snapshot, provider_id: int) -> ProbeReport:
             skipped,
             endpoints[0].provider.slug,
         )
-    costs = asyncio.run(_probe_all(snapshot, paid)) if paid else []
+    costs = asyncio.run(_probe_all(snapshot, _caller(), paid)) if paid else []
     expected = sum((expected_usd(endpoint, now) for endpoint in paid), Decimal(0))
     actual = sum(costs, Decimal(0))
     correct(now.date(), actual - expected)
@@ -122,7 +122,9 @@ def correct(day: dt.date, difference_usd: Decimal) -> None:
         )
 
 
-async def _probe_all(snapshot: Snapshot, endpoints: Sequence[Endpoint]) -> list[Decimal]:
+async def _probe_all(
+    snapshot: Snapshot, caller: Caller, endpoints: Sequence[Endpoint]
+) -> list[Decimal]:
     spool = SpoolWriter(
         settings.PANELBOARD_SPOOL_DIR,
         "probe",
@@ -130,7 +132,6 @@ async def _probe_all(snapshot: Snapshot, endpoints: Sequence[Endpoint]) -> list[
         settings.PANELBOARD_DURABILITY,
     )
     gateway = _gateway(snapshot, spool)
-    caller = await asyncio.to_thread(_caller)
     await gateway.start()
     try:
         slots = asyncio.Semaphore(AT_ONCE)

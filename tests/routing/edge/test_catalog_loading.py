@@ -211,7 +211,8 @@ def test_the_command_loads_a_folder_whose_files_refer_to_each_other(
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"), [("{", "is not JSON"), ("[]", "one JSON object"), (None, "No such file")]
+    ("content", "expected"),
+    [("{", "is not JSON"), ("[]", "one JSON object"), (None, "No such file")],
 )
 def test_the_command_says_what_is_wrong_with_a_file(
     tmp_path: Path, content: str | None, expected: str

@@ -47,7 +47,9 @@ def test_a_secret_cannot_be_read_in_another_row(alpha: Provider) -> None:
         credentials.reveal(stolen)
 
 
-@pytest.mark.parametrize("sealed", ["", "v1.k1", "v1.nokey.AAAA.AAAA", "v1.k1.!!!.???", "v2.k1.A.A"])
+@pytest.mark.parametrize(
+    "sealed", ["", "v1.k1", "v1.nokey.AAAA.AAAA", "v1.k1.!!!.???", "v2.k1.A.A"]
+)
 def test_a_damaged_secret_is_unreadable_and_nothing_worse(alpha: Provider, sealed: str) -> None:
     with pytest.raises(CredentialUnreadable):
         credentials.unseal(sealed, provider_slug="alpha", name="main")
@@ -77,9 +79,7 @@ def test_keys_of_the_environment_are_stored_under_their_conventional_names(alpha
     assert [(row.provider.slug, row.origin) for row in stored] == [("beta", "environment")]
 
 
-def test_rotation_seals_everything_with_the_active_key(
-    alpha: Provider, settings: Settings
-) -> None:
+def test_rotation_seals_everything_with_the_active_key(alpha: Provider, settings: Settings) -> None:
     row = store(alpha)
     add_key(settings)
     assert [old.pk for old in credentials.outdated()] == [row.pk]

@@ -67,11 +67,7 @@ CASES: dict[str, tuple[Any, dict[tuple[str, str], str]]] = {
         {("m", "input"): "1.04", ("m", "output"): "2"},
     ),
     "novita": (
-        {
-            "data": [
-                {"id": "m", "input_token_price_per_m": 3900, "output_token_price_per_m": 18000}
-            ]
-        },
+        {"data": [{"id": "m", "input_token_price_per_m": 3900, "output_token_price_per_m": 18000}]},
         {("m", "input"): "0.39", ("m", "output"): "1.8"},
     ),
     "deepinfra": (

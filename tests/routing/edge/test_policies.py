@@ -67,8 +67,10 @@ def test_a_wrong_policy_is_refused_with_field_and_reason(
         ({}, "Share requests by price, speed and reliability; up to 3 attempts."),
         (
             {"objective": "cheapest", "ignore": ["beta"], "max_price_output": "1"},
-            "Take the endpoint where this request is cheapest; never at beta; "
-            "at most 1 USD per 1M output tokens; up to 3 attempts.",
+            (
+                "Take the endpoint where this request is cheapest; never at beta; "
+                "at most 1 USD per 1M output tokens; up to 3 attempts."
+            ),
         ),
         (
             {"objective": "weighted", "weights": {"alpha": 3, "beta": 1}, "max_attempts": 1},
@@ -76,8 +78,10 @@ def test_a_wrong_policy_is_refused_with_field_and_reason(
         ),
         (
             {"objective": "ordered", "order": ["beta", "alpha"], "quantizations": ["fp8"]},
-            "Take providers in their order; first beta, then alpha; quantized as fp8; "
-            "up to 3 attempts.",
+            (
+                "Take providers in their order; first beta, then alpha; quantized as fp8; "
+                "up to 3 attempts."
+            ),
         ),
     ],
 )
