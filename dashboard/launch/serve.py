@@ -20,11 +20,12 @@ def serve(arguments: list[str]) -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that was handed over")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-    from dashboard.runtime import current_gateway  # settings must be found first
+    from dashboard.asgi import application  # sets Django up, before anything that has models
+    from dashboard.runtime import current_gateway
     from routing.gateway.hot_protocol import protocol_for
 
     config = uvicorn.Config(
-        "dashboard.asgi:application",
+        application,  # type: ignore[arg-type]
         http=protocol_for(current_gateway),  # type: ignore[arg-type]
         loop="uvloop",
         ws="none",

@@ -22,6 +22,7 @@ from dashboard.launch.errors import LaunchError
 from dashboard.launch.supervisor import Child, StopRequested, Supervisor, start_process
 
 READY_TIMEOUT_S = 120.0
+MOST_CRASHES_AT_START = 3
 MOST_LOG_BYTES = 16 * 2**20
 LOOPBACK_OF_SIMULATOR = "127.0.0.1"
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with
@@ -172,11 +173,24 @@ class Hub:
         )
 
     def _await_ready(self) -> None:
-        if not self._supervisor.wait_until(_answers(*self._address), READY_TIMEOUT_S):
+        healthy = _answers(*self._address)
+
+        def decided() -> bool:
+            return healthy() or self._first_to_fail() is not None
+
+        in_time = self._supervisor.wait_until(decided, READY_TIMEOUT_S)
+        if failed := self._first_to_fail():
+            raise LaunchError(f"{failed} ends each time it is started; the lines above say why")
+        if not in_time:
             raise LaunchError(
                 f"the web process did not become ready within {READY_TIMEOUT_S:.0f} s; "
                 "the lines above say why"
             )
+
+    def _first_to_fail(self) -> str | None:
+        """While starting, a process that ends again and again will not be mended by waiting."""
+        children = self._supervisor.children
+        return next((c.name for c in children if c.crashes >= MOST_CRASHES_AT_START), None)
 
 
 def _reachable_address(listener: socket.socket) -> tuple[str, int]:
