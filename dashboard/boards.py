@@ -25,6 +25,10 @@ class Sort:
             text, key = default, default.removeprefix("-")
         return cls(key, text.startswith("-"))
 
+    @property
+    def text(self) -> str:
+        return f"-{self.key}" if self.is_descending else self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Badge:
@@ -38,6 +42,7 @@ class EndpointRow:
     facts: EndpointFacts
     measured: Measurement | None
     badges: tuple[Badge, ...]
+    lacks: tuple[str, ...]  # capabilities that another row has
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Board:
     sort: Sort
     most_ttft_ms: float  # the end of the whiskers' shared axis
     most_speed_tps: float
+    least_success: float  # where the axis of success begins
 
     @property
     def is_simulated(self) -> bool:
@@ -86,8 +92,14 @@ def board(
 ) -> Board:
     """Endpoints in use first. Badges only make sense where all rows are of one model."""
     badges = _badges(endpoints, measurements) if with_badges else {}
+    known = {name for row in endpoints for name in row.capabilities}
     rows = [
-        EndpointRow(facts, measurements.get(facts.id), tuple(badges.get(facts.id, ())))
+        EndpointRow(
+            facts,
+            measurements.get(facts.id),
+            tuple(badges.get(facts.id, ())),
+            tuple(sorted(known - set(facts.capabilities))),
+        )
         for facts in endpoints
     ]
     return Board(
@@ -95,6 +107,7 @@ def board(
         sort=sort,
         most_ttft_ms=most(rows, "ttft_p50"),
         most_speed_tps=most(rows, "speed_p50"),
+        least_success=comparison.least_success(row.measured for row in rows),
     )
 
 

@@ -7,6 +7,7 @@ force. Every chart carries a sentence and a table that say the same without it.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -119,7 +120,7 @@ def spend_by_day(points: Sequence[SeriesPoint], first: dt.date, last: dt.date) -
             bargap=0.25,
             hovermode="x unified",
             xaxis=_axis(type="date", showgrid=False, tickformat="%-d %b"),
-            yaxis=_axis(tickprefix="$", rangemode="tozero"),
+            yaxis=_axis(tickprefix="$", tickformat=",.2~f", rangemode="tozero"),
             legend={
                 "orientation": "h",
                 "x": 0,
@@ -180,23 +181,28 @@ def _busiest(by_series: Mapping[str, Mapping[dt.date, Decimal]]) -> str:
 
 
 def price_history(points: Sequence[PricePoint], meter: str, until: dt.datetime) -> Chart | None:
-    """A step for every dated price row. None without rows."""
+    """A step for every dated price row. None when no price has ever changed.
+
+    The lines that changed are drawn first, then the cheapest, up to the palette; all are in the table.
+    """
     lines: dict[str, list[PricePoint]] = defaultdict(list)
     for point in sorted(points, key=lambda p: p.at):
         if point.at <= until:
             lines[point.series].append(point)
-    if not lines:
+    if not any(len(found) > 1 for found in lines.values()):
         return None
-    names = sorted(lines, key=lambda name: (lines[name][-1].usd, name))
-    picked = colours(names)
+    names = sorted(lines, key=lambda name: (-len(lines[name]), lines[name][-1].usd, name))
+    drawn = names[:SERIES_COLOURS]
+    picked = colours(drawn)
     figure = {
         "data": [
-            _step(name, lines[name], until, picked[name], place) for place, name in enumerate(names)
+            _step(name, lines[name], until, picked[name], place) for place, name in enumerate(drawn)
         ],
         "layout": _layout(
             hovermode="closest",
-            xaxis=_axis(type="date", showgrid=False),
-            yaxis=_axis(tickprefix="$", rangemode="tozero", title={"text": "per 1M tokens"}),
+            xaxis=_axis(type="date", showgrid=False, tickformat="%-d %b %Y", nticks=4),
+            yaxis=_axis(tickprefix="$", rangemode="tozero"),
+            legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"},
         ),
     }
     rows = [
@@ -207,10 +213,11 @@ def price_history(points: Sequence[PricePoint], meter: str, until: dt.datetime) 
     return Chart(
         f"price-history-{meter}",
         f"{meter.capitalize()} price over time",
-        _change_words(lines),
+        _change_words(lines, meter, len(names) - len(drawn)),
         figure,
         ["Provider", "In force from", "USD per 1M tokens"],
         rows,
+        is_short=True,
     )
 
 
@@ -236,11 +243,10 @@ def _step(
     }
 
 
-def _change_words(lines: Mapping[str, Sequence[PricePoint]]) -> str:
+def _change_words(lines: Mapping[str, Sequence[PricePoint]], meter: str, undrawn: int) -> str:
     changes = sum(len(points) - 1 for points in lines.values())
-    if not changes:
-        return "No price has changed since the first one on record."
-    return f"{changes} change{'' if changes == 1 else 's'} on record; past costs keep the price they had."
+    told = f"{meter.capitalize()}, US dollars per 1M tokens: {changes} change{'' if changes == 1 else 's'} on record."
+    return f"{told} {undrawn} more that never changed are in the table." if undrawn else told
 
 
 # --- speed against price -----------------------------------------------------------------------------
@@ -248,57 +254,99 @@ def _change_words(lines: Mapping[str, Sequence[PricePoint]]) -> str:
 
 def speed_against_price(points: Sequence[SpeedPoint]) -> Chart | None:
     """Up and to the left is better. None when fewer than two endpoints can be placed."""
-    if len(points) < 2:
+    placed = [point for point in points if point.usd > 0 and point.tps > 0]
+    if len(placed) < 2:
         return None
-    ordered = sorted(points, key=lambda point: (point.usd, -point.tps))
-    best = undominated(ordered)
+    ordered = sorted(placed, key=lambda point: (point.usd, -point.tps))
+    best = [point for point in ordered if not _is_outdone(point, ordered)]
     figure = {
-        "data": [_front(best), _dots(ordered, {point.label for point in best})],
+        "data": [_dots(ordered, {point.label for point in best})],
         "layout": _layout(
             showlegend=False,
             hovermode="closest",
             xaxis=_axis(
-                tickprefix="$",
-                rangemode="tozero",
-                title={"text": "blended price per 1M tokens, 3:1"},
+                type="log",
+                title={"text": "blended price per 1M tokens, 3:1 (log)"},
+                **_log_ticks([float(point.usd) for point in ordered], "$"),
             ),
-            yaxis=_axis(rangemode="tozero", title={"text": "output tokens per second, p50"}),
+            yaxis=_axis(
+                type="log",
+                title={"text": "output tokens per second, p50 (log)"},
+                **_log_ticks([point.tps for point in ordered]),
+            ),
         ),
     }
     rows = [
         [point.label, formatting.unit_price(point.usd), formatting.speed(point.tps)]
         for point in ordered
     ]
-    names = ", ".join(point.label for point in best)
-    summary = f"No other endpoint is both cheaper and faster than: {names}."
     return Chart(
         "speed-price",
         "Speed against price",
-        summary,
+        _best_words(best),
         figure,
         ["Provider", "Blended USD per 1M", "Speed p50"],
         rows,
     )
 
 
-def undominated(ordered: Sequence[SpeedPoint]) -> list[SpeedPoint]:
-    """Of points ordered by price, those that no cheaper one outruns."""
-    best: list[SpeedPoint] = []
-    for point in ordered:
-        if not best or point.tps > best[-1].tps:
-            best.append(point)
-    return best
+def _is_outdone(point: SpeedPoint, rivals: Sequence[SpeedPoint]) -> bool:
+    """Someone at most as dear is faster beyond doubt: the intervals do not meet."""
+    ceiling = point.high_tps if point.high_tps is not None else point.tps
+    return any(
+        rival.usd <= point.usd and rival.low_tps is not None and rival.low_tps > ceiling
+        for rival in rivals
+    )
 
 
-def _front(best: Sequence[SpeedPoint]) -> dict[str, Any]:
+_NAMED = 6
+
+
+def _best_words(best: Sequence[SpeedPoint]) -> str:
+    names = [point.label for point in best[:_NAMED]]
+    more = f" and {len(best) - _NAMED} more" if len(best) > _NAMED else ""
+    return (
+        "In colour: those that nothing cheaper is faster than beyond doubt "
+        f"({', '.join(names)}{more}). Bars are 95% intervals."
+    )
+
+
+def _log_ticks(values: Sequence[float], prefix: str = "") -> dict[str, Any]:
+    """Round ticks 1-2-5 across the data and a little beyond, named in full."""
+    low, high = min(values) / 1.3, max(values) * 1.3
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in (1, 2, 5)]
+    shown = [tick for tick in ticks if low <= tick <= high]
     return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [float(point.usd) for point in best],
-        "y": [point.tps for point in best],
-        "line": {"shape": "hv", "width": 1.5, "dash": "dot", "color": "var(--line-strong)"},
-        "hoverinfo": "skip",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": shown,
+        "ticktext": [f"{prefix}{tick:g}" for tick in shown],
     }
+
+
+_NEAR_X, _NEAR_Y = 0.22, 0.08  # of the axis: closer than this, two names would overlap
+
+
+def _names(ordered: Sequence[SpeedPoint], best: set[str]) -> list[str]:
+    """The names that fit, best first; a point without one is named on hover and in the table."""
+    placed: list[tuple[float, float]] = []
+    names = []
+    spots = zip(_fractions([float(p.usd) for p in ordered]), _fractions([p.tps for p in ordered]), strict=True)
+    for point, (x, y) in zip(ordered, spots, strict=True):
+        crowded = any(abs(x - a) < _NEAR_X and abs(y - b) < _NEAR_Y for a, b in placed)
+        if point.label in best and not crowded:
+            placed.append((x, y))
+            names.append(point.label)
+        else:
+            names.append("")
+    return names
+
+
+def _fractions(values: Sequence[float]) -> list[float]:
+    """Where each value lies on its log axis, 0..1."""
+    logs = [math.log(value) for value in values]
+    low, span = min(logs), (max(logs) - min(logs)) or 1.0
+    return [(value - low) / span for value in logs]
 
 
 def _dots(ordered: Sequence[SpeedPoint], best: set[str]) -> dict[str, Any]:
@@ -307,15 +355,17 @@ def _dots(ordered: Sequence[SpeedPoint], best: set[str]) -> dict[str, Any]:
         "mode": "markers+text",
         "x": [float(point.usd) for point in ordered],
         "y": [point.tps for point in ordered],
-        "text": [point.label for point in ordered],
+        "text": _names(ordered, best),
+        "customdata": [point.label for point in ordered],
         "textposition": "top center",
         "textfont": {"color": "var(--text)", "size": 11},
         "cliponaxis": False,
         "marker": {
-            "size": 10,
+            "size": 9,
             "color": [
                 "var(--series-0)" if point.label in best else "var(--series-6)" for point in ordered
             ],
+            "symbol": ["circle" if point.label in best else "circle-open" for point in ordered],
         },
         "error_y": {
             "type": "data",
@@ -323,8 +373,8 @@ def _dots(ordered: Sequence[SpeedPoint], best: set[str]) -> dict[str, Any]:
             "array": [(point.high_tps or point.tps) - point.tps for point in ordered],
             "arrayminus": [point.tps - (point.low_tps or point.tps) for point in ordered],
             "color": "var(--line-strong)",
-            "thickness": 1,
-            "width": 3,
+            "thickness": 1.5,
+            "width": 0,
         },
-        "hovertemplate": "%{text}<br>%{x:$.4~f} per 1M<br>%{y:.0f} tok/s<extra></extra>",
+        "hovertemplate": "%{customdata}<br>$%{x:.4~f} per 1M<br>%{y:.0f} tok/s<extra></extra>",
     }

@@ -6,8 +6,9 @@ intervals overlap the words are "cannot separate", never a winner.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -50,6 +51,7 @@ class Subject:
     simulated: bool
     endpoints: tuple[EndpointFacts, ...]  # live ones; of an endpoint, itself
     measurement: Measurement | None
+    facts: tuple[tuple[str, str], ...] = ()  # what its card says
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,44 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+def shortened(subjects: Sequence[Subject]) -> tuple[list[Subject], str]:
+    """Endpoints of one model are told apart by provider, of one provider by model.
+
+    Returns the subjects with such names, and what they share ("" when nothing).
+    """
+    if all(subject.kind is Kind.ENDPOINT for subject in subjects):
+        rows = [subject.endpoints[0] for subject in subjects]
+        models = {row.model.name for row in rows}
+        providers = {row.provider.name for row in rows}
+        if len(models) == 1 and len(providers) == len(rows):
+            return _renamed(subjects, [row.provider.name for row in rows]), models.pop()
+        if len(providers) == 1 and len(models) == len(rows):
+            return _renamed(subjects, [row.model.name for row in rows]), providers.pop()
+    return list(subjects), ""
+
+
+def _renamed(subjects: Sequence[Subject], names: Sequence[str]) -> list[Subject]:
+    return [replace(subject, name=name) for subject, name in zip(subjects, names, strict=True)]
+
+
+# --- capabilities ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    code: str
+    has: tuple[bool, ...]  # in the order of the subjects; of a model, at any of its endpoints
+
+
+def capabilities(subjects: Sequence[Subject]) -> tuple[list[Capability], list[str]]:
+    """Those that tell the subjects apart, and those that all of them have."""
+    sets = [{name for row in s.endpoints for name in row.capabilities} for s in subjects]
+    common = set.intersection(*sets)
+    differing = sorted(set.union(*sets) - common)
+    rows = [Capability(code, tuple(code in found for found in sets)) for code in differing]
+    return rows, sorted(common)
 
 
 # --- separating measured figures -------------------------------------------------------------------
@@ -188,6 +228,12 @@ def best_group(intervals: Mapping[int, Interval | None], lower_is_better: bool) 
         return frozenset(key for key, interval in known.items() if interval.low <= bar)
     bar = max(interval.low for interval in known.values())
     return frozenset(key for key, interval in known.items() if interval.high >= bar)
+
+
+def least_success(measured: Iterable[Measurement | None]) -> float:
+    """A round start, below all lower bounds, for an axis of success that ends at 100 %."""
+    lows = [found.success.low for found in measured if found and found.success]
+    return math.floor(min(lows, default=0.0) * 10) / 10
 
 
 # --- prices ---------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class DatabaseAwayMiddleware(MiddlewareMixin):
         return errors.database_away(request, exception)
 
 
-class ContentPolicyMiddleware(CSPMiddleware):  # type: ignore[misc]  # published without types
+class ContentPolicyMiddleware(CSPMiddleware):
     """The admin's widgets evaluate attributes, so its pages alone get a wider policy."""
 
     @override

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 WHISKER_WIDTH, WHISKER_HEIGHT = 96, 14
@@ -109,8 +109,8 @@ def bar(part: float, whole: float, css_class: str = "") -> SafeString:
     """A share of a whole, as wide as its cell."""
     return format_html(
         '<svg class="bar {}" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="b-track" width="100" height="4" rx="2"/>'
-        '<rect class="b-fill" width="{}" height="4" rx="2"/></svg>',
+        '<rect class="b-track" width="100" height="4"/>'
+        '<rect class="b-fill" width="{}" height="4"/></svg>',
         css_class,
         f"{_share(part, whole) * 100:.2f}",
     )
@@ -121,14 +121,13 @@ Segment = tuple[str, float, float]  # css class, start and length as shares 0..1
 
 def segments(parts: Sequence[Segment]) -> SafeString:
     """Stretches of time on one line, for the attempts of a request."""
-    drawn = SafeString("").join(
-        format_html(
-            '<rect class="seg {}" x="{}" y="0" width="{}" height="12"/>',
-            css_class,
-            f"{start * 100:.3f}",
-            f"{max(length * 100, 0.25):.3f}",
-        )
-        for css_class, start, length in parts
+    drawn = format_html_join(
+        "",
+        '<rect class="seg {}" x="{}" y="0" width="{}" height="12"/>',
+        (
+            (css_class, f"{start * 100:.3f}", f"{max(length * 100, 0.25):.3f}")
+            for css_class, start, length in parts
+        ),
     )
     return format_html(
         '<svg class="segments" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django import template
@@ -50,6 +50,12 @@ _TABLES = {
 @register.filter
 def word(code: str, table: str) -> str:
     return words.word(_TABLES[table], code)
+
+
+@register.filter
+def lower_first(text: str) -> str:
+    """For the middle of a heading; leaves `API key` as it is."""
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 
 @register.filter
@@ -98,9 +104,16 @@ def segment_bar(parts: list[svg.Segment]) -> SafeString:
 
 # --- figures with their interval -----------------------------------------------------------------
 
+
+
+class _Unit(NamedTuple):
+    write: Callable[[float | None], str]
+    write_range: Callable[[float, float], str]
+
+
 _UNITS = {
-    "duration": (formatting.duration, formatting.duration_range),
-    "speed": (formatting.speed, formatting.speed_range),
+    "duration": _Unit(formatting.duration, formatting.duration_range),
+    "speed": _Unit(formatting.speed, formatting.speed_range),
 }
 
 
@@ -109,30 +122,33 @@ def measured(quantile: Quantile | None, unit: str, most: float) -> SafeString:
     """A table cell: the figure, its whisker, its interval and n. Says so when nothing was measured."""
     if not quantile:  # None, or a template's "" for an attribute of None
         return format_html('<span class="muted">{}</span>', "not measured")
-    write, write_range = _UNITS[unit]
+    written = _UNITS[unit]
     return format_html(
         '<span class="measure"><b>{}</b>{}<span class="sub">{}</span></span>',
-        write(quantile.value),
+        written.write(quantile.value),
         svg.whisker(quantile.value, quantile.low, quantile.high, most),
-        _interval(quantile, write_range),
+        _interval(quantile, written.write_range),
     )
 
 
-def _interval(quantile: Quantile, write_range: Any) -> str:
+def _interval(quantile: Quantile, write_range: Callable[[float, float], str]) -> str:
     if quantile.low is None or quantile.high is None:
         return f"n {quantile.n:,}: too few for an interval"
     return f"{write_range(quantile.low, quantile.high)} · n {quantile.n:,}"
 
 
 @register.simple_tag
-def success(share: Share | None) -> SafeString:
-    """Never a bare 100 %: without failures the interval says how many there could still be."""
+def success(share: Share | None, least: float = 0.0) -> SafeString:
+    """Never a bare 100 %: without failures the interval says how many there could still be.
+
+    `least` is where the whisker's axis begins, shared by the column.
+    """
     if not share:
         return format_html('<span class="muted">{}</span>', "not measured")
     return format_html(
         '<span class="measure"><b>{}</b>{}<span class="sub">{} · n {}</span></span>',
         formatting.percent(share.value),
-        svg.whisker(share.value, share.low, share.high, 1.0),
+        svg.whisker(share.value - least, share.low - least, share.high - least, 1.0 - least),
         formatting.percent_range(share.low, share.high),
         formatting.count(share.n),
     )
@@ -150,7 +166,7 @@ def share_words(share: Share) -> str:
 
 @register.filter
 def interval_words(quantile: Quantile, unit: str = "duration") -> str:
-    return _interval(quantile, _UNITS[unit][1])
+    return _interval(quantile, _UNITS[unit].write_range)
 
 
 @register.filter
@@ -203,6 +219,50 @@ def simulated_badge(is_simulated: bool) -> SafeString:
         "Answered by the built-in provider simulator, not by the real provider",
         svg.icon("simulated"),
     )
+
+
+@register.simple_tag
+def simulated_mark(is_simulated: bool) -> SafeString:
+    """The badge as a small sign, for rows of a table."""
+    if not is_simulated:
+        return _NOTHING
+    return format_html(
+        '<span class="mark" title="simulated">{}<span class="visually-hidden">simulated</span></span>',
+        svg.icon("simulated"),
+    )
+
+
+@register.simple_tag
+def price_cell(amount: Decimal | None) -> SafeString:
+    if amount is None:
+        return format_html('<span class="muted" title="{}">none</span>', "No price row of its own")
+    return format_html("{}", formatting.unit_price(amount))
+
+
+_SHOWN = 2
+
+
+@register.simple_tag
+def some(names: Sequence[str]) -> str:
+    """`Groq, Together AI +5`."""
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" +{rest}" if rest > 0 else "")
+
+
+@register.simple_tag
+def lacking(codes: Sequence[str]) -> SafeString:
+    """`without Seed, Vision and 2 more`, the rest as a hint."""
+    names = [words.word(words.CAPABILITIES, code) for code in codes]
+    shown, rest = names[:_SHOWN], names[_SHOWN:]
+    more = f" and {len(rest)} more" if rest else ""
+    return format_html('<span title="{}">without {}{}</span>', ", ".join(names), ", ".join(shown), more)
+
+
+@register.simple_tag
+def yes_no(value: bool) -> SafeString:
+    if value:
+        return format_html('<span class="yes">{}yes</span>', svg.icon("check"))
+    return format_html('<span class="no">{}no</span>', svg.icon("close"))
 
 
 @register.simple_tag
@@ -284,7 +344,7 @@ def query(**parameters: Any) -> str:
 
 @register.inclusion_tag("parts/why.html", takes_context=True)
 def why(
-    context: RequestContext, name: str, n: int | None = None, rows: str = "", api: str = ""
+    context: RequestContext, name: str, n: int | str = "", rows: str = "", api: str = ""
 ) -> dict[str, Any]:
     """A button that opens what the figure means, over which window and rows, and how to get it."""
     definition = DEFINITIONS[name]
@@ -293,7 +353,7 @@ def why(
         "box_id": f"why-{name}-{_next_box(context)}",
         "period": context.get("period"),
         "freshness": context.get("freshness"),
-        "n": n if n != "" else None,
+        "n": n,
         "rows": rows,
         "api": api or definition.api,
     }

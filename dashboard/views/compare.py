@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from analytics import queries
 from analytics.queries.types import Measurement, Period
-from dashboard import comparison
+from dashboard import comparison, formatting
 from dashboard.access import SIGNED_IN, access
 from dashboard.comparison import FEWEST_SUBJECTS, JOINT, MOST_SUBJECTS, Kind, Subject, canonical
 from dashboard.people import person_of
@@ -83,6 +83,11 @@ def _provider(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> S
         row.simulated,
         endpoints,
         measured.get(row.id),
+        _stated(
+            ("Models", str(len({e.model.id for e in endpoints}))),
+            ("Dialect", row.dialect),
+            ("Listing checked", _day(row.checked_on)),
+        ),
     )
 
 
@@ -99,6 +104,12 @@ def _model(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> Subj
         any(e.provider.simulated for e in endpoints),
         endpoints,
         measured.get(row.id),
+        _stated(
+            ("Maker", row.maker),
+            ("Reads", ", ".join(row.inputs)),
+            ("Context", _context(endpoints)),
+            ("Released", _day(row.released_on)),
+        ),
     )
 
 
@@ -114,7 +125,28 @@ def _endpoint(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> S
         row.provider.simulated,
         (row,),
         measured.get(row.id),
+        _stated(
+            ("Context", _context((row,))),
+            ("Longest answer", formatting.tokens(row.max_output_tokens or None)),
+            ("Quantization", row.quantization),
+            ("Region", row.region),
+            ("Checked", _day(row.checked_on)),
+        ),
     )
+
+
+def _stated(*facts: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Those that are known: an unknown fact is left out rather than dashed."""
+    return tuple((name, value) for name, value in facts if value not in ("", formatting.EMPTY))
+
+
+def _day(day: dt.date | None) -> str:
+    return f"{day:%Y-%m-%d}" if day else ""
+
+
+def _context(endpoints: Sequence[EndpointFacts]) -> str:
+    windows = [row.context_window for row in endpoints if row.context_window]
+    return formatting.context_window(max(windows)) + " tokens" if windows else ""
 
 
 _BUILDERS = {Kind.PROVIDER: _provider, Kind.MODEL: _model, Kind.ENDPOINT: _endpoint}
@@ -212,7 +244,7 @@ def comparison_page(request: HttpRequest, subjects: str) -> HttpResponse:
     form = common.period_form(request)
     kinds = {kind for slug in slugs if (kind := known.kind_of(slug)) is not None}
     measured = _measured(kinds, form.span)
-    found = [_subject(known, slug, measured) for slug in slugs]
+    found, shared_name = comparison.shortened([_subject(known, slug, measured) for slug in slugs])
     return common.page(
         request,
         "pages/comparison.html",
@@ -220,6 +252,7 @@ def comparison_page(request: HttpRequest, subjects: str) -> HttpResponse:
             **_comparison(found, form.period_words),
             "form": form,
             "period": form.span,
+            "shared_name": shared_name,
             "edit_url": _edit_url(slugs),
         },
         crumbs=[("Compare", reverse("compare")), (" vs ".join(one.name for one in found), "")],
@@ -241,12 +274,16 @@ def _comparison(subjects: Sequence[Subject], window: str) -> dict[str, Any]:
     kinds = {subject.kind for subject in subjects}
     shared = comparison.shared_models(subjects) if kinds == {Kind.PROVIDER} else []
     found = comparison.findings(subjects)
+    differing, common = comparison.capabilities(subjects)
     return {
         "subjects": subjects,
         "verdict": comparison.verdict(subjects, shared, window),
         "is_mixed": len(kinds) > 1,
         "is_simulated": any(subject.simulated for subject in subjects),
         "shared": shared,
+        "differing": differing,
+        "common": common,
+        "least_success": comparison.least_success(subject.measurement for subject in subjects),
         "price_rows": _price_rows(subjects) if kinds != {Kind.PROVIDER} else [],
         "measured_rows": [
             _measured_row(metric, subjects, found[metric.key]) for metric in comparison.METRICS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ class ModelRow:
     def cheapest_usd(self) -> Decimal | None:
         blended = self.blended
         return blended.low if blended else None
+
+    @property
+    def provider_names(self) -> list[str]:
+        return sorted({row.provider.name for row in self.endpoints})
 
     @property
     def context_window(self) -> int | None:
@@ -210,6 +215,7 @@ def model_page(request: HttpRequest, slug: str) -> HttpResponse:
             "blended": comparison.blended_range([row for row in endpoints if row.is_live]),
             "capabilities": sorted({name for row in endpoints for name in row.capabilities}),
             "price_charts": _price_charts(history, now),
+            "first_price": min((row.effective_from for row in history), default=None),
             "speed_chart": charts.speed_against_price(_speed_points(board)),
             "compare_url": _compare_url(board),
             "curl": snippets.curl(request.build_absolute_uri("/v1"), model.name),
@@ -219,7 +225,8 @@ def model_page(request: HttpRequest, slug: str) -> HttpResponse:
     )
 
 
-def _price_charts(history: Sequence[catalog.PriceRow], now: Any) -> list[charts.Chart]:
+def _price_charts(history: Sequence[catalog.PriceRow], now: dt.datetime) -> list[charts.Chart]:
+    """One per meter whose price has ever changed: flat lines would say nothing."""
     found = []
     for meter in (Meter.INPUT, Meter.OUTPUT):
         points = [

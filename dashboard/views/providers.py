@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from analytics import queries
 from analytics.queries.types import BreakdownRow, Measurement
-from dashboard import boards
+from dashboard import boards, comparison
 from dashboard.access import SIGNED_IN, access
 from dashboard.people import person_of
 from dashboard.views import common
@@ -46,6 +46,7 @@ def provider_list(request: HttpRequest) -> HttpResponse:
             "period": form.span,
             "most_ttft_ms": _most(rows, "ttft_p50"),
             "most_speed_tps": _most(rows, "speed_p50"),
+            "least_success": comparison.least_success(row.measured for row in rows),
             "is_simulated": any(row.provider.simulated for row in rows),
         },
     )
@@ -68,12 +69,12 @@ def provider_page(request: HttpRequest, slug: str) -> HttpResponse:
     provider = catalog.find_provider(slug)
     if provider is None:
         raise Http404(f"There is no provider “{slug}” in this hub's catalog.")
-    form = common.period_form(request)
+    form, person = common.period_form(request), person_of(request)
     sort = boards.Sort.parse(request.GET.get("sort", ""), boards.SORTS, "model")
     endpoints = catalog.endpoints_of_provider(provider.id, common.now())
     measurements = common.measured(form.span, "endpoint", provider=provider.slug)
     overall = common.measured(form.span, "provider", provider=provider.slug).get(provider.id)
-    filters = form.filters(person_of(request).spend_scope)
+    filters = form.filters(person.spend_scope)
     spend = {row.id: row for row in queries.breakdown(filters, "provider")}.get(provider.id)
     return common.page(
         request,
@@ -86,6 +87,7 @@ def provider_page(request: HttpRequest, slug: str) -> HttpResponse:
             "period": form.span,
             "overall": overall,
             "spend": spend,
+            "may_see_requests": person.is_staff or bool(person.request_projects),
             "models": len({row.model.id for row in endpoints if row.is_live}),
         },
         crumbs=[("Providers", reverse("providers")), (provider.name, "")],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
@@ -12,14 +12,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from analytics import queries
-from analytics.queries.types import BreakdownRow, Filters, MonthlyBill, Period
+from analytics.queries.types import BreakdownRow, Dimension, Filters, MonthlyBill, Period
 from dashboard import charts, snippets
 from dashboard.access import MAY_SEE_SPEND, access
 from dashboard.forms import MonthForm
 from dashboard.people import person_of
 from dashboard.views import common
 
-DIMENSIONS = {"provider": "Provider", "model": "Model", "project": "Project", "key": "API key"}
+DIMENSIONS: dict[Dimension, str] = {"provider": "Provider", "model": "Model", "project": "Project", "key": "API key"}
 
 
 @access(MAY_SEE_SPEND)
@@ -27,8 +27,7 @@ DIMENSIONS = {"provider": "Provider", "model": "Model", "project": "Project", "k
 def spend(request: HttpRequest) -> HttpResponse:
     form = MonthForm(request.GET, common.now())
     month, scope = form.chosen, person_of(request).spend_scope
-    by = request.GET.get("by", "")
-    by = by if by in DIMENSIONS else "provider"
+    by = next((name for name in DIMENSIONS if name == request.GET.get("by")), "provider")
     bill = queries.monthly_bill(scope, month)
     period = _period(month)
     points = queries.cost_series(Filters(scope=scope, period=period), by, bucket="day")
@@ -44,6 +43,7 @@ def spend(request: HttpRequest) -> HttpResponse:
             "dimensions": DIMENSIONS,
             "bill": bill,
             "parts": _parts(bill),
+            "by_status": sorted(bill.by_status.items(), key=lambda found: -found[1]),
             "period": period,
             "chart": charts.spend_by_day(points, month, _last_day(month, common.now().date())),
             "is_simulated": bool(bill.simulated_usd),
@@ -70,7 +70,7 @@ def _last_day(month: dt.date, today: dt.date) -> dt.date:
 
 
 def _parts(bill: MonthlyBill) -> list[tuple[str, str, list[BreakdownRow]]]:
-    found = {
+    found: dict[Dimension, Sequence[BreakdownRow]] = {
         "provider": bill.by_provider,
         "model": bill.by_model,
         "project": bill.by_project,

@@ -238,7 +238,7 @@ def _approved_prices(endpoint_ids: Iterable[int]) -> dict[int, list[Price]]:
     return found
 
 
-def _with_previous(where: Q) -> QuerySet[Price, Any]:
+def _with_previous(where: Q) -> QuerySet[Any, Any]:
     """Each row with the price that the same endpoint, meter and conditions had before it."""
     before = Price.objects.annotate(from_minute=_from_minute()).filter(
         state=Price.State.APPROVED,

@@ -163,9 +163,11 @@ class Traffic:
         passed_ms, attempts = rng.uniform(0.4, 1.8), 0
         finish: Finish | None = None
         endpoint = order[0]
+        doomed = rng.random() < 0.012  # every provider refuses it
         for endpoint in order:
             attempts += 1
-            fails = rng.random() < (0.12 if endpoint.provider.slug == "novita" else 0.02)
+            often = 0.12 if endpoint.provider.slug == "novita" else 0.02
+            fails = doomed or rng.random() < often
             intent = self._intent(request_id, attempts, at, passed_ms, endpoint, key, kind)
             finish = self._finish(intent, endpoint, fails)
             self.attempts.append(attempt_row(intent, finish, finish.e2e_ms))
