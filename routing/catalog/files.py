@@ -26,5 +26,5 @@ def _decoded(file: Path) -> object:
         return json.loads(file.read_text(encoding="utf-8"))
     except OSError as exc:
         raise CatalogInvalid([Problem(str(file), "", exc.strerror or str(exc))]) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise CatalogInvalid([Problem(str(file), "", f"is not JSON: {exc}")]) from None
