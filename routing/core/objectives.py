@@ -111,19 +111,19 @@ def rank_balanced(candidates: Sequence[Eligible], context: RankContext) -> Ranki
 
 def _expected_times_ms(candidates: Sequence[Eligible], output_tokens: int) -> list[float]:
     """Unmeasured endpoints are taken for typical ones."""
-    ttfts = [c.numbers.ttft_ms for c in candidates]
-    speeds = [c.numbers.speed_tps for c in candidates]
-    ttft = _typical(ttfts, ASSUMED_TTFT_MS)
-    speed = _typical(speeds, ASSUMED_SPEED_TPS)
-    return [
-        (own_ttft or ttft) + 1000.0 * output_tokens / (own_speed or speed)
-        for own_ttft, own_speed in zip(ttfts, speeds, strict=True)
-    ]
+    numbers = [c.numbers for c in candidates]
+    ttfts = _filled([one.ttft_ms for one in numbers], ASSUMED_TTFT_MS)
+    speeds = _filled([one.speed_tps for one in numbers], ASSUMED_SPEED_TPS)
+    answer_ms = 1000.0 * output_tokens
+    return [ttft + answer_ms / speed for ttft, speed in zip(ttfts, speeds, strict=True)]
 
 
-def _typical(values: Sequence[float | None], assumed: float) -> float:
+def _filled(values: list[float | None], assumed: float) -> list[float]:
     measured = [value for value in values if value]
-    return median(measured) if measured else assumed
+    if len(measured) == len(values):
+        return measured
+    typical = median(measured) if measured else assumed
+    return [value or typical for value in values]
 
 
 def _smoothed_costs(candidates: Sequence[Eligible]) -> list[float]:

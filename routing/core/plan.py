@@ -8,7 +8,7 @@ brakes (breaker and cool-down, which never take the last endpoint away).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from random import Random
 
@@ -18,13 +18,14 @@ from routing.core.errors import HubError
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
-from routing.core.request import ProviderPreferences, RequestFacts
+from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
 from routing.core.usage import Meter
 
 SORT_OBJECTIVES = {"price": "cheapest", "throughput": "fastest", "latency": "lowest-latency"}
 BRAKES = frozenset({Exclusion.BREAKER_OPEN, Exclusion.COOLING_DOWN})
 
 Verdict = tuple[Exclusion, str]
+Check = Callable[[Endpoint], Verdict | None]
 
 
 class NoEndpointLeft(HubError):
@@ -61,6 +62,7 @@ class _Planner:
     __slots__ = (
         "braked",
         "candidates",
+        "checks",
         "document",
         "facts",
         "health",
@@ -95,28 +97,26 @@ class _Planner:
         self.candidates: list[Candidate] = []
         self.order: list[Endpoint] = []
         self.braked: list[tuple[Endpoint, Exclusion]] = []
+        self.checks = self._checks()
 
     def add_model(self, endpoints: Sequence[Endpoint]) -> None:
         eligible: list[Eligible] = []
-        braked: list[tuple[Eligible, Verdict]] = []
-        now = self.moment.monotonic_s
+        now, numbers_of, health_of = self.moment.monotonic_s, self.health.numbers, self.health.of
         for endpoint in endpoints:
             candidate = Eligible(
-                endpoint, self._expected_cost_pico(endpoint), self.health.numbers(endpoint, now)
+                endpoint, self._expected_cost_pico(endpoint), numbers_of(endpoint, now)
             )
             verdict = self._exclude(endpoint)
+            if verdict is None and not health_of(endpoint.id).breaker.is_quiet(now):
+                verdict = self._brake(endpoint)
+                if verdict is not None:
+                    self.braked.append((endpoint, verdict[0]))
             if verdict is None:
-                brake = self._brake(endpoint)
-                if brake is None:
-                    eligible.append(candidate)
-                else:
-                    braked.append((candidate, brake))
+                eligible.append(candidate)
             else:
-                self._note_excluded(candidate, verdict)
-        self._rank(eligible)
-        for candidate, verdict in braked:
-            self._note_excluded(candidate, verdict)
-            self.braked.append((candidate.endpoint, verdict[0]))
+                self._note(candidate, 0.0, 0.0, verdict[0], verdict[1])
+        if eligible:
+            self._rank(eligible)
 
     def finish(self, snapshot_version: int) -> Plan:
         limit = self.document.max_attempts if self._allow_fallbacks() else 1
@@ -138,17 +138,47 @@ class _Planner:
 
     # --- hard filters -------------------------------------------------------------------------
     def _exclude(self, endpoint: Endpoint) -> Verdict | None:
-        return (
-            _unroutable(endpoint)
-            or _unwanted_provider(endpoint, self.facts, self.document)
-            or self._too_dear(endpoint)
-            or _unable(endpoint, self.facts)
-            or _wrong_kind(endpoint, self.facts.preferences, self.document)
-        )
+        for check in self.checks:
+            verdict = check(endpoint)
+            if verdict is not None:
+                return verdict
+        return None
+
+    def _checks(self) -> list[Check]:
+        """Only those that this request and policy give something to check."""
+        facts, document = self.facts, self.document
+        wanted = facts.preferences
+        checks: list[Check] = [_unroutable]
+        if (
+            facts.pinned_provider
+            or wanted is not NO_PREFERENCES
+            or document.only
+            or document.ignore
+        ):
+            checks.append(self._unwanted_provider)
+        if self.price_caps:
+            checks.append(self._too_dear)
+        checks.append(self._too_small)
+        if facts.needs or wanted.require_parameters:
+            checks.append(self._unable)
+        if wanted is not NO_PREFERENCES or document.quantizations or document.regions:
+            checks.append(self._wrong_kind)
+        return checks
+
+    def _unwanted_provider(self, endpoint: Endpoint) -> Verdict | None:
+        slug, wanted, document = endpoint.provider.slug, self.facts.preferences, self.document
+        pinned = self.facts.pinned_provider
+        if pinned and slug != pinned:
+            return Exclusion.NOT_PINNED, f"the request asks for {pinned}"
+        if _not_in(slug, wanted.only) or _not_in(slug, document.only):
+            return Exclusion.NOT_IN_ONLY, "not in `only`"
+        if slug in wanted.ignore or slug in document.ignore:
+            return Exclusion.IGNORED, "in `ignore`"
+        if wanted.allow_fallbacks is False and _not_in(slug, wanted.order):
+            return Exclusion.FALLBACKS_OFF, "not in `order`, and fallbacks are off"
+        return None
 
     def _too_dear(self, endpoint: Endpoint) -> Verdict | None:
-        if not self.price_caps:
-            return None
         rows = endpoint.prices.at(self.moment.utc, self.facts.input_tokens, self.facts.service_tier)
         for meter, cap in self.price_caps:
             row = rows.get(meter)
@@ -157,12 +187,40 @@ class _Planner:
                 return Exclusion.MAX_PRICE, f"{meter} {price} USD per 1M > {cap}"
         return None
 
+    def _too_small(self, endpoint: Endpoint) -> Verdict | None:
+        wanted = self.facts.max_output_tokens or 0
+        asked, window = self.facts.input_tokens + wanted, endpoint.context_window
+        if window is not None and asked > window:
+            return Exclusion.CONTEXT_WINDOW, f"about {asked} tokens > {window}"
+        most = endpoint.max_output_tokens
+        if most is not None and wanted > most:
+            return Exclusion.MAX_OUTPUT, f"max_tokens {wanted} > {most}"
+        return None
+
+    def _unable(self, endpoint: Endpoint) -> Verdict | None:
+        missing = self.facts.needs - endpoint.capabilities
+        if missing:
+            return Exclusion.MISSING_CAPABILITY, ", ".join(sorted(missing))
+        if self.facts.preferences.require_parameters:
+            refused = self.facts.parameters & endpoint.unsupported_parameters
+            if refused:
+                return Exclusion.PARAMETER_UNSUPPORTED, ", ".join(sorted(refused))
+        return None
+
+    def _wrong_kind(self, endpoint: Endpoint) -> Verdict | None:
+        wanted, document = self.facts.preferences, self.document
+        if wanted.data_collection == "deny":  # fail closed: the catalog records no promise yet
+            return Exclusion.DATA_POLICY, "not known to keep no prompts"
+        if _not_in(endpoint.quantization, wanted.quantizations or document.quantizations):
+            return Exclusion.QUANTIZATION, endpoint.quantization or "not stated"
+        if _not_in(endpoint.region, document.regions):
+            return Exclusion.REGION, endpoint.region or "not stated"
+        return None
+
     # --- brakes -------------------------------------------------------------------------------
     def _brake(self, endpoint: Endpoint) -> Verdict | None:
         breaker = self.health.of(endpoint.id).breaker
         now = self.moment.monotonic_s
-        if breaker.is_quiet(now):
-            return None
         if breaker.is_cooling(now):
             return Exclusion.COOLING_DOWN, f"for {breaker.cooling_until - now:.0f} s after a 429"
         if not breaker.allows(now):
@@ -183,8 +241,6 @@ class _Planner:
 
     # --- ranking ------------------------------------------------------------------------------
     def _rank(self, eligible: list[Eligible]) -> None:
-        if not eligible:
-            return
         context = RankContext(self.document, self.facts.output_tokens, self.rng)
         ranking = OBJECTIVES[self.objective](eligible, context)
         for i, candidate in enumerate(eligible):
@@ -194,6 +250,8 @@ class _Planner:
     def _preferred_first(self, eligible: list[Eligible], ranking: Ranking) -> list[Endpoint]:
         ranked = [eligible[i] for i in ranking.order]
         wanted = self.facts.preferences
+        if wanted is NO_PREFERENCES:
+            return [candidate.endpoint for candidate in ranked]
         if wanted.preferred_min_throughput is not None or wanted.preferred_max_latency is not None:
             ranked.sort(key=lambda c: not _meets(c.numbers, wanted))
         order = wanted.order
@@ -213,9 +271,6 @@ class _Planner:
             self.moment.utc, facts.input_tokens, facts.service_tier
         )
         return facts.input_tokens * per_input + facts.output_tokens * per_output
-
-    def _note_excluded(self, candidate: Eligible, verdict: Verdict) -> None:
-        self._note(candidate, 0.0, 0.0, verdict[0], verdict[1])
 
     def _note(
         self,
@@ -255,49 +310,9 @@ def _unroutable(endpoint: Endpoint) -> Verdict | None:
     return None
 
 
-def _unwanted_provider(
-    endpoint: Endpoint, facts: RequestFacts, document: PolicyDocument
-) -> Verdict | None:
-    slug, wanted = endpoint.provider.slug, facts.preferences
-    if facts.pinned_provider and slug != facts.pinned_provider:
-        return Exclusion.NOT_PINNED, f"the request asks for {facts.pinned_provider}"
-    if (wanted.only and slug not in wanted.only) or (document.only and slug not in document.only):
-        return Exclusion.NOT_IN_ONLY, "not in `only`"
-    if slug in wanted.ignore or slug in document.ignore:
-        return Exclusion.IGNORED, "in `ignore`"
-    if wanted.order and wanted.allow_fallbacks is False and slug not in wanted.order:
-        return Exclusion.FALLBACKS_OFF, "not in `order`, and fallbacks are off"
-    return None
-
-
-def _unable(endpoint: Endpoint, facts: RequestFacts) -> Verdict | None:
-    asked = facts.input_tokens + (facts.max_output_tokens or 0)
-    if endpoint.context_window is not None and asked > endpoint.context_window:
-        return Exclusion.CONTEXT_WINDOW, f"about {asked} tokens > {endpoint.context_window}"
-    most = endpoint.max_output_tokens
-    if most is not None and facts.max_output_tokens is not None and facts.max_output_tokens > most:
-        return Exclusion.MAX_OUTPUT, f"max_tokens {facts.max_output_tokens} > {most}"
-    missing = facts.needs - endpoint.capabilities
-    if missing:
-        return Exclusion.MISSING_CAPABILITY, ", ".join(sorted(missing))
-    if facts.preferences.require_parameters:
-        refused = facts.parameters & endpoint.unsupported_parameters
-        if refused:
-            return Exclusion.PARAMETER_UNSUPPORTED, ", ".join(sorted(refused))
-    return None
-
-
-def _wrong_kind(
-    endpoint: Endpoint, wanted: ProviderPreferences, document: PolicyDocument
-) -> Verdict | None:
-    if wanted.data_collection == "deny":  # fail closed: the catalog records no such promise yet
-        return Exclusion.DATA_POLICY, "not known to keep no prompts"
-    quantizations = wanted.quantizations or document.quantizations
-    if quantizations and endpoint.quantization not in quantizations:
-        return Exclusion.QUANTIZATION, endpoint.quantization or "not stated"
-    if document.regions and endpoint.region not in document.regions:
-        return Exclusion.REGION, endpoint.region or "not stated"
-    return None
+def _not_in(value: str, listed: tuple[str, ...]) -> bool:
+    """An empty list asks for nothing."""
+    return bool(listed) and value not in listed
 
 
 def _meets(numbers: Numbers, wanted: ProviderPreferences) -> bool:
