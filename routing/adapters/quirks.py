@@ -25,6 +25,7 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # request parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", "as_sent"] = "max_tokens"
     developer_role: bool = False  # False: developer messages are sent as system messages
+    # "string_only": parts only where the endpoint takes images or audio, and they are needed
     content_parts: Literal["all", "string_in_tools", "string_only"] = "all"
     tool_choice_allowed: tuple[str, ...] = ("none", "auto", "required", "named")
     tool_choice_map: dict[str, str] = {}

@@ -90,6 +90,7 @@ KNOWN_CALL_FIELDS = frozenset(
         "type",
     }
 )
+_TAKES_PARTS = frozenset({"vision", "audio_in"})
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 Body = dict[str, Any]
@@ -259,9 +260,11 @@ def _bend_content(message: Body, quirks: Quirks, endpoint: Endpoint) -> Body:
     if style == "all" or (style == "string_in_tools" and message.get("role") != "tool"):
         return message
     text = flat_text(message["content"])
-    if text is None:
+    if text is not None:
+        return {**message, "content": text}
+    if message.get("role") == "tool" or not endpoint.capabilities & _TAKES_PARTS:
         refuse(endpoint, "messages", "takes text only, no images, audio or files")
-    return {**message, "content": text}
+    return message
 
 
 def _bend_reasoning(message: Body, quirks: Quirks) -> Body:

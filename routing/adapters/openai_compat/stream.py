@@ -14,18 +14,16 @@ from typing_extensions import override
 
 from routing.adapters import sse
 from routing.adapters.base import ChatCall
-from routing.adapters.chunks import stable_call_id
 from routing.adapters.content import content_chars, has_answer, has_reasoning
 from routing.adapters.errors import is_error
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.openai_compat.answers import finish_word, mend_reasoning
+from routing.adapters.openai_compat.calls import CallBook
 from routing.adapters.stream import EventStream
 from routing.adapters.usage import openai_usage, provider_cost
 from routing.core.catalog import Endpoint
 from routing.core.usage import NO_USAGE, Usage
 
-MAX_CALLS = 10_000
-_CALL_IDENTITY = ("index", "id", "type")
 _NULL_USAGE = (b',"usage":null', b', "usage": null')
 
 
@@ -77,7 +75,7 @@ class OpenAIStream(EventStream):
         self._usage_came_last = False
         self._open: set[int] = set()  # choices with content and no finish_reason yet
         self._finished: set[int] = set()
-        self._calls: dict[tuple[int, int], str] = {}  # (choice, index) -> id of the tool call
+        self._calls = CallBook()
 
     @override
     def feed(self, data: bytes) -> bytes:
@@ -145,7 +143,7 @@ class OpenAIStream(EventStream):
     def _are_continued(self, calls: list[_Call], choice: int) -> bool:
         """Only more arguments for calls that are known, so nothing needs mending."""
         return all(
-            not call.id and not call.function.name and (choice, call.index) in self._calls
+            not call.id and not call.function.name and self._calls.knows(choice, call.index)
             for call in calls
         )
 
@@ -190,7 +188,7 @@ class OpenAIStream(EventStream):
         delta = dict_of(choice.get("delta"))
         index = _index_of(choice)
         changed = mend_reasoning(delta, self._quirks)
-        changed = self._mend_tool_calls(delta, index) or changed
+        changed = self._calls.mend(delta, index, self._template.get("id")) or changed
         self._count_content(delta, index)
         word = text_of(choice.get("finish_reason"))
         if word:
@@ -206,8 +204,7 @@ class OpenAIStream(EventStream):
         self._count(content_chars(delta), is_answer=answers)
 
     def _take_finish(self, choice: dict[str, Any], word: str, index: int) -> bool:
-        called = any(key[0] == index for key in self._calls)
-        finish = finish_word(word, self._quirks, has_tools=called)
+        finish = finish_word(word, self._quirks, has_tools=self._calls.has_any(index))
         if finish == "error":
             self._refuse({"error": {"code": word, "message": "The provider broke the answer off."}})
             return False
@@ -216,39 +213,6 @@ class OpenAIStream(EventStream):
         self.finish_reason = self.finish_reason or finish
         choice["finish_reason"] = finish
         return finish != word
-
-    # --- tool calls ---------------------------------------------------------------------------
-
-    def _mend_tool_calls(self, delta: dict[str, Any], choice: int) -> bool:
-        """Some hosts leave out `index` or the id; clients put fragments together by them."""
-        changed = False
-        for call in dicts_in(delta.get("tool_calls")):
-            changed = self._mend_tool_call(call, choice) or changed
-        return changed
-
-    def _mend_tool_call(self, call: dict[str, Any], choice: int) -> bool:
-        before = [(type(call.get(field)), call.get(field)) for field in _CALL_IDENTITY]
-        id = text_of(call.get("id"))
-        index = self._call_index(call, id, choice)
-        if (choice, index) not in self._calls:
-            id = id or stable_call_id(self._template.get("id"), choice, index)
-            self._calls[choice, index] = id
-            call["id"] = id
-            call.setdefault("type", "function")
-        call["index"] = index
-        return before != [(type(call.get(field)), call.get(field)) for field in _CALL_IDENTITY]
-
-    def _call_index(self, call: dict[str, Any], id: str, choice: int) -> int:
-        """The place the provider gave; else that of the same id; else the next or the last one."""
-        for (known_choice, known_index), known_id in self._calls.items():
-            if id and known_choice == choice and known_id == id:
-                return known_index
-        following = sum(1 for key in self._calls if key[0] == choice)
-        sent = _call_place(call.get("index"))
-        if sent is not None:
-            return following if id and (choice, sent) in self._calls else sent
-        starts_anew = bool(id) or bool(dig(call, "function.name"))
-        return following if starts_anew else max(following - 1, 0)
 
     # --- usage --------------------------------------------------------------------------------
 
@@ -290,13 +254,6 @@ class OpenAIStream(EventStream):
         if self._finished:
             return not self._open
         return self.content_started and not self._quirks.done_required
-
-
-def _call_place(index: Any) -> int | None:
-    """Some hosts count in floats."""
-    if isinstance(index, int | float) and not isinstance(index, bool) and 0 <= index < MAX_CALLS:
-        return int(index)
-    return None
 
 
 def _index_of(choice: dict[str, Any]) -> int:

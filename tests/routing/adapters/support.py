@@ -71,13 +71,16 @@ def endpoint_of(
     upstream_model: str = "up/model",
     max_output_tokens: int | None = None,
     base_url: str = "",
+    capabilities: frozenset[str] = frozenset(),
     **quirks: Any,
 ) -> Endpoint:
     dialect = slug if slug in ("anthropic", "gemini") else "openai_compat"
     home = factories.provider(
         slug, 1, base_url, Quirks(**{**QUIRKS.get(slug, {}), **quirks}), dialect=dialect
     )
-    made = factories.endpoint(slug, 1, at=home, max_output_tokens=max_output_tokens)
+    made = factories.endpoint(
+        slug, 1, at=home, max_output_tokens=max_output_tokens, capabilities=capabilities
+    )
     return msgspec.structs.replace(made, upstream_model=upstream_model)
 
 

@@ -11,6 +11,7 @@ from tests.routing.adapters.support import (
     ADAPTERS,
     call_of,
     dropped_by,
+    endpoint_of,
     plain_endpoint,
     sent_body,
 )
@@ -264,6 +265,16 @@ def test_a_quirk_bends_the_messages(
     quirks: dict[str, Any], message: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     assert sent_body(plain_endpoint(**quirks), messages=[message])["messages"] == [sent]
+
+
+def test_an_endpoint_that_sees_gets_parts_where_text_will_not_do() -> None:
+    seeing = endpoint_of("acme", content_parts="string_only", capabilities=frozenset({"vision"}))
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "user", "content": [IMAGE]},
+    ]
+    sent = sent_body(seeing, messages=messages)["messages"]
+    assert [message["content"] for message in sent] == ["a", [IMAGE]]
 
 
 @pytest.mark.parametrize("messages", [None, "hi", [], ["hi"], [None], {}])
