@@ -1,4 +1,15 @@
-"""The control address of the simulator: faults, journal, violations, limits, prices."""
+"""The control address of the simulator, for tests and for demonstrations. JSON in and out.
+
+GET    /_control/health       what is played and how fast
+GET    /_control/providers    slugs, paths, model ids
+POST   /_control/faults       {"fault", "provider"?, "model"?, "times"?, ...}: see faults.Fault
+GET    /_control/faults       the rules with their hits; DELETE clears all, or `?id=` one
+GET    /_control/journal      rows `?since=<seq>&provider=<slug>`; DELETE forgets what has ended
+GET    /_control/violations   what should never have been sent; DELETE forgets them
+GET    /_control/requests     the last bodies received, when started with keep_requests
+POST   /_control/limits       {"provider", "requests_per_minute": n or null}: answer 429 beyond
+POST   /_control/prices       {"provider", "model", "meter", "usd"}: a new price from now on
+"""
 
 from __future__ import annotations
 

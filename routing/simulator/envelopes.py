@@ -52,6 +52,7 @@ _ANTHROPIC = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_GOOGLE_RPC = "type.googleapis.com/google.rpc"
 _GOOGLE = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -97,18 +98,12 @@ def _google(t: Trouble) -> Any:
         "message": "API key not valid." if t.status == 401 else t.message,
         "status": _GOOGLE.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT"),
     }
+    details = []
     if t.status == 401:
-        error["details"] = [
-            {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
-        ]
+        details.append({"@type": f"{_GOOGLE_RPC}.ErrorInfo", "reason": "API_KEY_INVALID"})
     if t.retry_after:
-        error["details"] = [
-            {
-                "@type": "type.googleapis.com/google.rpc.RetryInfo",
-                "retryDelay": f"{t.retry_after}s",
-            }
-        ]
-    return {"error": error}
+        details.append({"@type": f"{_GOOGLE_RPC}.RetryInfo", "retryDelay": f"{t.retry_after}s"})
+    return {"error": error | ({"details": details} if details else {})}
 
 
 def _groq(t: Trouble) -> Any:

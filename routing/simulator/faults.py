@@ -31,6 +31,11 @@ FAULTS = {
     "double_done": "s",
     "pace": "s",  # a fixed time between chunks, whatever the speed
     "byte_by_byte": "s",
+    # other ways to write the same stream, all allowed by the SSE standard
+    "crlf": "s",
+    "bare_cr": "s",
+    "no_space": "s",
+    "bom": "s",
 }
 NEEDS_SECONDS = frozenset({"slow_headers", "slow_first_token", "pace"})
 
@@ -54,7 +59,8 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float | None = None
     times: int | None = None
     probability: float = 1.0
-    mode: Literal["rst", "close", "clean"] = "rst"  # how `cut` ends: reset, EOF, or a proper end
+    # how `cut` ends: reset, EOF, EOF in the middle of a frame, or a proper end
+    mode: Literal["rst", "close", "mid_frame", "clean"] = "rst"
     id: int = 0
     hits: int = 0
 

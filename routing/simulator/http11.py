@@ -25,6 +25,12 @@ RESET_GRACE_S = 0.02  # a reset discards what the peer has not read yet: let the
 _ABORT_WITH_RST = struct.pack("ii", 1, 0)
 
 
+class TooMuch(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Request(msgspec.Struct):
     method: str
     path: str
@@ -159,7 +165,9 @@ class Connection(asyncio.Protocol):
             if self._current is None:
                 self.close()
         except httptools.HttpParserCallbackError as exc:
-            self._give_up(413, str(exc.__context__ or exc))
+            excess = exc.__context__
+            status = excess.status if isinstance(excess, TooMuch) else 400
+            self._give_up(status, str(excess or exc))
         except httptools.HttpParserError as exc:
             self._give_up(400, f"not HTTP/1.1: {exc}")
 
@@ -196,7 +204,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
         if len(self._headers) > MAX_HEADER_COUNT:
-            raise ValueError(f"more than {MAX_HEADER_COUNT} headers")
+            raise TooMuch(431, f"more than {MAX_HEADER_COUNT} headers")
 
     def on_headers_complete(self) -> None:
         if (b"expect", b"100-continue") in self._headers:
@@ -205,7 +213,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
         if self._body_bytes > MAX_BODY_BYTES:
-            raise ValueError(f"body over {MAX_BODY_BYTES} bytes")
+            raise TooMuch(413, f"body over {MAX_BODY_BYTES} bytes")
         self._body.append(data)
 
     def on_message_complete(self) -> None:
@@ -221,7 +229,7 @@ class Connection(asyncio.Protocol):
         )
         self._last = not self._parser.should_keep_alive()
         if len(self._waiting) > MAX_PIPELINED:
-            raise ValueError(f"more than {MAX_PIPELINED} requests in a row")
+            raise TooMuch(429, f"more than {MAX_PIPELINED} requests in a row")
         self._start_next()
 
     # --- for Exchange ------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ import msgspec
 
 from routing.simulator.prices import Tally, plain
 
-MAX_ROWS = 200_000
-MAX_FILE_BYTES = 256 * 2**20
+MAX_ROWS = 50_000
+MAX_FILE_BYTES = 32 * 2**20  # then it is moved aside, and the one before is dropped
 
 
 class Row(msgspec.Struct):

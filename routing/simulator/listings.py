@@ -140,6 +140,7 @@ def _novita(provider: Provider, rows: list[Listed]) -> Any:
     names = {
         "input": "input_token_price_per_m",
         "output": "output_token_price_per_m",
+        "cache_read": "cache_read_token_price_per_m",
     }
     return _wrapped(
         [

@@ -6,6 +6,8 @@ Faults that strike inside an answer live here; those that come before any answer
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from typing_extensions import override
 
@@ -21,6 +23,12 @@ FRAMES_PER_WRITE = 64
 HEAD_SHARE = 0.5  # of the TTFT: when the frame that only names the role leaves
 COMMENT_EVERY_S = 0.25
 LENGTH_LIE = 64  # bytes announced and never sent
+DRESSES: dict[str, Callable[[bytes], bytes]] = {
+    "crlf": lambda data: data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+    "bare_cr": lambda data: data.replace(b"\r\n", b"\n").replace(b"\n", b"\r"),
+    "no_space": lambda data: data.replace(b"data: ", b"data:"),
+}
+BOM = b"\xef\xbb\xbf"
 REPORTS = {"no_usage": Report.NONE, "usage_absurd": Report.ABSURD}
 BROKEN_FRAME = b'data: {"id":"broken","choices":[{"index":0,"delta":{"content":"half\n\n'
 
@@ -173,6 +181,8 @@ class StreamRun(Run):
             self.exchange.write(self.call.error_frame(self.fault))
             self._end_by_fault()
             return
+        if self.kind == "bom":
+            self.exchange.write(BOM)
         self._advance()
         self.pump()
 
@@ -224,6 +234,9 @@ class StreamRun(Run):
     def _flush(self, out: list[bytes]) -> None:
         data = b"".join(out)
         out.clear()
+        dress = DRESSES.get(self.kind)
+        if dress is not None:
+            data = dress(data)
         if self.kind == "byte_by_byte":
             for at in range(len(data)):
                 self.exchange.write(data[at : at + 1])
@@ -276,6 +289,8 @@ class StreamRun(Run):
         return strike(self, out)
 
     def _cut(self, out: list[bytes]) -> bool:
+        if self.fault is not None and self.fault.mode == "mid_frame" and self._next is not None:
+            self.exchange.write(self._next.data[: len(self._next.data) // 2])
         self.close_books("fault")
         _hang_up(self)
         return True

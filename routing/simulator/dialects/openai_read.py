@@ -270,12 +270,13 @@ def _read_content(traits: Traits, message: dict[str, Any], number: int, ask: Ask
         ask.prompt.add_text(content)
         return content
     wants(isinstance(content, list), f"messages[{number}].content is malformed", param="messages")
+    text = " ".join(text for text in (_read_part(p, number, ask) for p in content) if text)
     wants(
-        traits.content_parts != "string_only",
+        traits.content_parts != "string_only" or ask.prompt.images,  # seeing models take parts
         f"messages[{number}].content must be a string",
         param="messages",
     )
-    return " ".join(text for text in (_read_part(p, number, ask) for p in content) if text)
+    return text
 
 
 def _read_part(part: Any, number: int, ask: Ask) -> str:

@@ -73,13 +73,16 @@ def test_cleared_faults_strike_no_more(player: Play, simulator: ThreadedSimulato
     assert player("groq").ask().status_code == 200
 
 
-@pytest.mark.parametrize(("mode", "whole"), [("rst", False), ("close", False), ("clean", True)])
+@pytest.mark.parametrize(
+    ("mode", "whole"), [("rst", False), ("close", False), ("mid_frame", False), ("clean", True)]
+)
 def test_a_cut_stream_stops_after_so_many_chunks(
     player: Play, simulator: ThreadedSimulator, mode: str, whole: bool
 ) -> None:
     simulator.add_fault("cut", provider="groq", after_chunks=3, mode=mode)
     text, ended_well = _received(player("groq"))
-    assert _content_chunks(text) == 3
+    assert _content_chunks(text.rpartition("\n\n")[0]) == 3
+    assert text.endswith("\n\n") is (mode != "mid_frame")
     assert "[DONE]" not in text
     assert '"finish_reason":"stop"' not in text
     assert ended_well is whole
@@ -284,6 +287,20 @@ def test_byte_by_byte_arrives_the_same(player: Play, simulator: ThreadedSimulato
     sliced = player("together").ask(stream=True).content
     assert len(sliced) == len(whole)
     assert sliced.count(b"data:") == whole.count(b"data:")
+
+
+def test_the_same_stream_can_be_written_differently(
+    player: Play, simulator: ThreadedSimulator
+) -> None:
+    def dressed(fault: str) -> bytes:
+        simulator.clear_faults()
+        simulator.add_fault(fault, provider="together")
+        return player("together").ask(stream=True).content
+
+    assert b"\n" not in dressed("crlf").replace(b"\r\n", b"")
+    assert b"\n" not in dressed("bare_cr")
+    assert b"data: " not in dressed("no_space")
+    assert dressed("bom").startswith(b"\xef\xbb\xbfdata: ")
 
 
 def test_the_control_address_sets_lists_and_clears_faults(

@@ -14,6 +14,7 @@ Play = Callable[[str], Player]
 TOOLS = [{"type": "function", "function": WEATHER_TOOL}]
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 IMAGE = [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]
+TEXT = [{"type": "text", "text": "hi"}]
 ORPHAN = [
     {"role": "user", "content": "hi"},
     {"role": "tool", "tool_call_id": "call_9", "content": "4"},
@@ -62,7 +63,7 @@ CASES: list[tuple[str, dict[str, Any], int, str]] = [
     ("mistral", {"tools": TOOLS, "tool_choice": "required"}, 400, "use one of none, auto, any"),
     ("mistral", {"messages": LONG_ID}, 400, "with a length of 9"),
     ("deepinfra", {"tools": TOOLS, "tool_choice": "required"}, 400, "use one of none, auto"),
-    ("sambanova", {"messages": [{"role": "user", "content": IMAGE}]}, 400, "must be a string"),
+    ("sambanova", {"messages": [{"role": "user", "content": TEXT}]}, 400, "must be a string"),
     ("fireworks", {"response_format": JSON_SCHEMA}, 400, "'json_schema' is not supported"),
     (
         "fireworks",

@@ -142,7 +142,7 @@ def test_an_expected_continue_is_given(simulator: ThreadedSimulator) -> None:
     [
         (b"hello there\r\n\r\n", b"400"),
         (HEALTH + b"upgrade: websocket\r\nconnection: upgrade\r\n\r\n", b"200"),
-        (HEALTH + b"".join(b"h%d: x\r\n" % n for n in range(201)) + b"\r\n", b"413"),
+        (HEALTH + b"".join(b"h%d: x\r\n" % n for n in range(201)) + b"\r\n", b"431"),
     ],
 )
 def test_what_is_not_a_request_gets_one_clear_answer(
