@@ -20,12 +20,17 @@ PAUSE_WHEN_FULL_S = 0.02
 LONGEST_WAIT_S = 1.0  # a worker that is told to stop hears it between two waits
 
 
-class Transport(pgmq.Transport):  # type: ignore[misc]  # kombu has no types for it
+class Transport(pgmq.Transport):
     _pool: ConnectionPool | None = None
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = self.client.transport_options  # type: ignore[union-attr,assignment]
+        return options
 
     @override
     def _create_pgmq_client(self) -> PGMQueue:
-        options = self.client.transport_options
+        options = self._options
         self._pool = ConnectionPool(
             options["conn_string"],
             kwargs={"connect_timeout": 5, "application_name": "panelboard-broker"},
@@ -42,7 +47,7 @@ class Transport(pgmq.Transport):  # type: ignore[misc]  # kombu has no types for
     @override
     def _get_notify_waiter(self) -> Any:
         if self._notify_waiter is None:
-            self._notify_waiter = pgmq._NotifyWaiter(self.client.transport_options["conn_string"])
+            self._notify_waiter = pgmq._NotifyWaiter(self._options["conn_string"])
         return self._notify_waiter
 
     @override
@@ -55,14 +60,14 @@ class Transport(pgmq.Transport):  # type: ignore[misc]  # kombu has no types for
                 pool.close()
 
     @override
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Any, timeout: float | None = None, **rest: Any) -> None:
         began = time.monotonic()
         while not self._can_consume():
             if timeout is not None and time.monotonic() - began >= timeout:
                 raise TimeoutError
             time.sleep(PAUSE_WHEN_FULL_S)
         longest_s = LONGEST_WAIT_S if timeout is None else min(timeout, LONGEST_WAIT_S)
-        super().drain_events(connection, timeout=longest_s)
+        super().drain_events(connection, timeout=longest_s)  # type: ignore[no-untyped-call]
 
     def _can_consume(self) -> bool:
-        return any(channel.qos.can_consume() for channel in self.channels)
+        return any(channel.qos.can_consume() for channel in self.channels or ())

@@ -9,6 +9,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
@@ -17,6 +19,7 @@ class Secrets:
     keyring: dict[str, bytes]  # key id -> 32 bytes, for AES-256-GCM of provider credentials
     active_key_id: str
 
+    @override
     def __repr__(self) -> str:
         return "Secrets(***)"
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -141,7 +139,9 @@ def _read(path: Path) -> FirstRun:
     if not path.exists():
         return FirstRun(path=str(path))
     try:
-        document: Mapping[str, Any] = json.loads(path.read_text())
+        document = json.loads(path.read_text())
+        if not isinstance(document, dict):
+            raise TypeError("it is no JSON object")
         known = {name: document[name] for name in FirstRun.__slots__ if name in document}
         return FirstRun(**{"path": str(path), **known})
     except (OSError, ValueError, TypeError) as exc:

@@ -25,8 +25,8 @@ def serve(arguments: list[str]) -> None:
     from routing.gateway.hot_protocol import protocol_for
 
     config = uvicorn.Config(
-        application,  # type: ignore[arg-type]
-        http=protocol_for(current_gateway),  # type: ignore[arg-type]
+        application,
+        http=protocol_for(current_gateway),
         loop="uvloop",
         ws="none",
         lifespan="on",
