@@ -73,7 +73,8 @@ def provider_entry(endpoint: Endpoint, health: HealthBook, moment: Moment) -> di
     is_open = health.of(endpoint.id).breaker.allows(moment.monotonic_s)
     entry = {
         "provider": endpoint.provider.slug,
-        "status": "live" if endpoint.status == "active" and is_open else "error",
+        "status": "live" if endpoint.status != "retired" and is_open else "error",
+        "deprecated": endpoint.status == "deprecated" or None,
         "context_length": endpoint.context_window,
         "max_output_tokens": endpoint.max_output_tokens,
         "pricing": _pricing(endpoint, moment),

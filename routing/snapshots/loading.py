@@ -137,7 +137,10 @@ def _unsupported(provider: Provider) -> frozenset[str]:
 
 
 def _status(row: models.Endpoint, today: dt.date) -> str:
-    if row.retires_on is not None and row.retires_on <= today:
+    """An active endpoint ends on its day. A deprecated one is known to have outlived a date that
+    was announced, or may; it is routed to until the catalog says that it is retired."""
+    ends = row.retires_on is not None and row.retires_on <= today
+    if ends and row.status == models.Endpoint.Status.ACTIVE:
         return models.Endpoint.Status.RETIRED.value
     return str(row.status)
 

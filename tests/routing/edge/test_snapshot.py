@@ -106,6 +106,13 @@ def test_an_endpoint_retires_on_its_day_and_not_before() -> None:
     assert load_snapshot(after).endpoints_of[BIG][0].status == "retired"
 
 
+def test_a_deprecated_endpoint_stays_in_use_although_its_day_has_passed() -> None:
+    Endpoint.objects.filter(provider__slug="alpha").update(
+        status="deprecated", retires_on=dt.date(2026, 1, 1)
+    )
+    assert load_snapshot().endpoints_of[BIG][0].status == "deprecated"
+
+
 def test_only_approved_prices_count() -> None:
     held = prices.propose_price(endpoint=documents.alpha_endpoint(), quote=quote("5")).row
     assert held.state == Price.State.PENDING
