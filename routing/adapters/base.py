@@ -37,13 +37,18 @@ class BuiltRequest(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct):
     """A complete (non-streaming) answer, in OpenAI's shape."""
 
-    body: dict[str, Any]
-    raw: bytes  # `body` as bytes; the provider's own bytes where nothing had to change
+    raw: bytes  # the provider's own bytes where nothing had to change
     usage: Usage = NO_USAGE
     usage_raw: bytes = b""
     finish_reason: str = ""
     response_model: str = ""
     output_chars: int = 0
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """`raw`, parsed anew at each call."""
+        parsed: dict[str, Any] = msgspec.json.decode(self.raw)
+        return parsed
 
 
 class UsageNote(msgspec.Struct, frozen=True):

@@ -67,7 +67,6 @@ class Gemini(Adapter):
             "usage": openai_usage_object(usage),
         }
         return Reply(
-            body=answer,
             raw=dumps(answer),
             usage=usage,
             usage_raw=dumps(raw_usage) if raw_usage else b"",

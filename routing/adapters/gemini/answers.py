@@ -9,7 +9,7 @@ from typing_extensions import override
 from routing.adapters import sse
 from routing.adapters.base import ChatCall
 from routing.adapters.chunks import stable_call_id, tool_call
-from routing.adapters.content import content_chars, has_answer, has_reasoning
+from routing.adapters.content import content_chars, has_answer
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.stream import TranslatedStream
 from routing.adapters.usage import gemini_usage
@@ -158,9 +158,8 @@ class GeminiStream(TranslatedStream):
     def _write_delta(self, delta: dict[str, Any], index: int) -> bytes:
         is_first = index not in self._open
         self._open.add(index)
-        if has_answer(delta) or has_reasoning(delta) or delta.get("images"):
-            is_answer = has_answer(delta) or bool(delta.get("images"))
-            self._count(content_chars(delta), is_answer=is_answer)
+        is_answer = has_answer(delta) or "images" in delta
+        self._count(content_chars(delta), is_answer=is_answer)
         return self._write.delta({"role": "assistant", **delta} if is_first else delta, index)
 
     def _end_choice(self, index: int, reason: str) -> bytes:

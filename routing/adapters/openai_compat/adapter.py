@@ -12,6 +12,7 @@ from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Repl
 from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.openai_compat.answers import finish_word, mend_reasoning, mend_whole_calls
+from routing.adapters.openai_compat.plain import read_plain_text
 from routing.adapters.openai_compat.request import build_body
 from routing.adapters.openai_compat.stream import OpenAIStream
 from routing.adapters.quirks import Quirks
@@ -37,6 +38,9 @@ class OpenAICompat(Adapter):
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
         quirks = quirks_of(endpoint)
+        plain = read_plain_text(body, quirks)
+        if plain is not None:
+            return plain
         document = _answer_in(body, headers, quirks)
         id = document.get("id")
         words = [_take_choice(choice, id, quirks) for choice in dicts_in(document["choices"])]
@@ -45,7 +49,6 @@ class OpenAICompat(Adapter):
         changed = any(was_changed for _, was_changed in words)
         raw_usage = _last_usage(document, quirks)
         return Reply(
-            body=document,
             raw=dumps(document) if changed else body,
             usage=_usage(raw_usage, document, quirks),
             usage_raw=dumps(raw_usage) if raw_usage else b"",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -250,3 +251,30 @@ def test_a_call_that_comes_whole_is_not_given_empty_arguments_as_well() -> None:
     data = b"".join(b"data: " + json.dumps(e).encode() + b"\n\n" for e in (start, stop, end))
     [call] = message_in(read_all(open_stream(CLAUDE), data))["tool_calls"]
     assert call["args"] == '{"a":1}'
+
+
+def test_blocks_of_server_tools_are_not_carried_over() -> None:
+    content = [{"type": "server_tool_use", "id": "s"}, {"type": "text", "text": "x"}]
+    body = json.dumps({"content": content, "stop_reason": "end_turn"}).encode()
+    reply = adapter_of(CLAUDE).read_reply(call_of(), CLAUDE, [], body)
+    assert reply.body["choices"][0]["message"] == {"role": "assistant", "content": "x"}
+    assert reply.body["model"] == "claude-x"
+
+
+def test_empty_deltas_and_deltas_of_other_kinds_say_nothing() -> None:
+    reader = open_stream(CLAUDE)
+    deltas: list[dict[str, Any]] = [
+        {"type": "text_delta", "text": ""},
+        {"type": "thinking_delta", "thinking": ""},
+        {"type": "citations_delta", "citation": {}},
+        {"type": "input_json_delta", "partial_json": "{}"},
+    ]
+    for delta in deltas:
+        event = {"type": "content_block_delta", "index": 0, "delta": delta}
+        assert reader.feed(b"data: " + json.dumps(event).encode() + b"\n\n") == b""
+    assert not reader.content_started
+
+
+def test_the_providers_request_id_is_read() -> None:
+    endpoint = endpoint_of("anthropic", "c", request_id_headers=("request-id",))
+    assert adapter_of(endpoint).request_id_of(endpoint, [(b"request-id", b"req_1")]) == "req_1"

@@ -413,3 +413,43 @@ def test_a_record_may_pin_another_version() -> None:
     endpoint = endpoint_of("anthropic", "c", extra_headers={"anthropic-version": "2026-10-21"})
     built = adapter_of(endpoint).build(call_of(), endpoint, "s")
     assert [v for n, v in built.headers if n == b"anthropic-version"] == [b"2026-10-21"]
+
+
+PDF = {"type": "file", "file": {"file_data": "data:application/pdf;base64,CCCC"}}
+NATIVE = {"type": "search_result", "source": "s", "title": "t", "content": []}
+
+
+@pytest.mark.parametrize(
+    ("part", "block"),
+    [
+        (
+            PDF,
+            {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "CCCC"},
+            },
+        ),
+        ({"type": "refusal", "refusal": "no"}, {"type": "text", "text": "no"}),
+        (NATIVE, NATIVE),
+    ],
+)
+def test_files_refusals_and_the_providers_own_blocks_are_taken(
+    part: dict[str, Any], block: dict[str, Any]
+) -> None:
+    messages = [{"role": "user", "content": [part]}]
+    assert sent_body(CLAUDE, messages=messages)["messages"][0]["content"] == [block]
+
+
+def test_a_tool_result_may_be_empty_and_may_be_cached() -> None:
+    message = {"role": "tool", "tool_call_id": "", "content": None, "cache_control": EPHEMERAL}
+    assert sent_body(CLAUDE, messages=[message])["messages"][0]["content"] == [
+        {"type": "tool_result", "tool_use_id": "call", "cache_control": EPHEMERAL}
+    ]
+
+
+def test_reasoning_of_other_makers_is_not_taken_for_a_thought() -> None:
+    details = [{"type": "reasoning.summary", "summary": "x"}, {"type": "reasoning.text"}]
+    message = {"role": "assistant", "content": "ok", "reasoning_details": details}
+    assert sent_body(CLAUDE, messages=[message])["messages"][0]["content"] == [
+        {"type": "text", "text": "ok"}
+    ]

@@ -49,6 +49,15 @@ def test_tools_and_schemas_count_by_their_json() -> None:
     assert with_tools == -(-len('[{"type":"function","function":{"name":"get_temp"}}]') // 4)
 
 
+def test_calls_and_reasoning_in_the_history_count() -> None:
+    message = {"role": "assistant", "reasoning_content": "abcd", "tool_calls": ["abcdef"]}
+    assert estimate_input_tokens({"messages": [message]}) == 4 + -(-(4 + len('["abcdef"]')) // 4)
+
+
+def test_what_cannot_be_written_as_json_counts_nothing() -> None:
+    assert estimate_input_tokens({"messages": [], "tools": [object()]}) == 0
+
+
 @pytest.mark.parametrize(("chars", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (-3, 0)])
 def test_output_is_characters_by_four_rounded_up(chars: int, tokens: int) -> None:
     assert estimate_output_tokens(chars) == tokens

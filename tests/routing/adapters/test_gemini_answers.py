@@ -247,3 +247,16 @@ def test_an_array_instead_of_events_is_recognised() -> None:
     read_all(reader, b"[" + recorded("gemini/error_429.json") + b"]")
     assert reader.error is not None
     assert reader.error.failure is FailureClass.CAPACITY
+
+
+def test_a_second_finish_reason_is_passed_over() -> None:
+    event = b"data: " + reply_with({"finishReason": "STOP"}) + b"\n\n"
+    reader = open_stream(GEMINI)
+    out = read_all(reader, event + event)
+    assert reader.done
+    assert out.count(b'"finish_reason":"stop"') == 1
+
+
+def test_there_is_no_request_id_where_the_record_names_none() -> None:
+    endpoint = endpoint_of("gemini", "g", request_id_headers=())
+    assert adapter_of(endpoint).request_id_of(endpoint, [(b"x-request-id", b"a")]) == ""

@@ -315,3 +315,27 @@ def test_the_model_is_part_of_the_path(model: str, stream: bool, path: str) -> N
     assert built.path == path
     assert dict(built.headers)[b"x-goog-api-key"] == b"s3cret"
     assert b"stream" not in built.body
+
+
+def test_refusals_go_back_as_text_and_calls_without_ids_by_name() -> None:
+    call = {"type": "function", "function": {"name": "now", "arguments": "{}"}}
+    messages = [
+        {"role": "assistant", "refusal": "no", "tool_calls": [call]},
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "never"}]},
+        {"role": "tool", "name": "now", "content": "noon"},
+    ]
+    assert sent_body(GEMINI, messages=messages)["contents"] == [
+        {
+            "role": "model",
+            "parts": [
+                {"text": "no"},
+                {"functionCall": {"name": "now", "args": {}}},
+                {"text": "never"},
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [{"functionResponse": {"name": "now", "response": {"result": "noon"}}}],
+        },
+    ]

@@ -1,0 +1,116 @@
+"""The common answer, read in one pass: one choice of plain text and OpenAI's own usage object.
+
+Whatever is not exactly that gives None and is read field by field instead. Both ways must tell
+the same; a property test holds them together.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from routing.adapters.base import Reply
+from routing.adapters.quirks import Quirks
+from routing.adapters.usage import MAX_TOKENS
+from routing.core.usage import Usage
+
+ENDINGS = frozenset({"stop", "length"})
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
+    content: str
+    role: str = ""
+    refusal: None = None
+    annotations: list[None] = []
+    tool_calls: None = None
+    function_call: None = None
+    reasoning_content: None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str
+
+
+class _Answer(msgspec.Struct):
+    choices: tuple[_Choice]
+    usage: msgspec.Raw
+    model: str = ""
+    error: None = None
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
+_usage = msgspec.json.Decoder(_Usage).decode
+
+
+def reads_like_openai(quirks: Quirks) -> bool:
+    return (
+        quirks.usage_paths == ("usage",)
+        and not quirks.cost_path
+        and not quirks.finish_map
+        and quirks.input_includes_cache
+        and quirks.output_includes_reasoning
+    )
+
+
+def read_plain_text(body: bytes, quirks: Quirks) -> Reply | None:
+    if not reads_like_openai(quirks):
+        return None
+    try:
+        answer = _answer(body)
+        raw_usage = bytes(answer.usage)
+        usage = _usage(raw_usage)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    choice = answer.choices[0]
+    if choice.finish_reason not in ENDINGS:
+        return None
+    counted = _counted(usage)
+    if counted is None:
+        return None
+    return Reply(
+        raw=body,
+        usage=counted,
+        usage_raw=raw_usage,
+        finish_reason=choice.finish_reason,
+        response_model=answer.model,
+        output_chars=len(choice.message.content),
+    )
+
+
+def _counted(usage: _Usage) -> Usage | None:
+    """None for a count that cannot be: the careful reader knows what to do with it."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    asked, answered = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = asked.cached_tokens if asked is not None else None
+    written = asked.cache_write_tokens if asked is not None else None
+    reasoning = answered.reasoning_tokens if answered is not None else None
+    if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
+        return None
+    if not (0 <= (cached or 0) <= prompt and 0 <= (written or 0) <= prompt):
+        return None
+    if not 0 <= (reasoning or 0) <= completion:
+        return None
+    return Usage(
+        input_total=prompt,
+        cache_read=cached,
+        cache_write_5m=written,
+        output_total=completion,
+        reasoning=reasoning,
+    )
