@@ -76,7 +76,7 @@ def _prices(sheet: PriceSheet, now: dt.datetime) -> list[dict[str, Any]]:
     return [
         {
             "meter": meter.value,
-            "unit_price": price.unit_price_usd,
+            "unit_price_usd": price.unit_price_usd,
             "per": TOKENS_PER_PRICE_UNIT if meter in TOKEN_METERS else 1,
             "currency": "USD",
             "price_id": price.id,

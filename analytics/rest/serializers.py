@@ -50,9 +50,9 @@ class UsageRow(serializers.Serializer[Any]):
     cache_write_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
     reasoning_tokens = serializers.IntegerField()
-    cost = Money(help_text="Corrections included.")
-    correction = Money(help_text="The part that settlement added or took back.")
-    simulated_cost = Money(help_text="The part that the provider simulator answered for.")
+    cost_usd = Money(help_text="Corrections included.")
+    correction_usd = Money(help_text="The part that settlement added or took back.")
+    simulated_usd = Money(help_text="The part that the provider simulator answered for.")
     currency = serializers.CharField()
 
 
@@ -90,7 +90,7 @@ class RequestItem(serializers.Serializer[Any]):
     e2e_ms = serializers.FloatField(allow_null=True)
     input_tokens = serializers.IntegerField(allow_null=True)
     output_tokens = serializers.IntegerField(allow_null=True)
-    cost = Money(source="cost_usd")
+    cost_usd = Money(help_text="Corrections included.")
     cost_status = serializers.CharField()
     currency = serializers.CharField(default="USD")
     simulated = serializers.BooleanField()
@@ -106,9 +106,9 @@ class RequestPage(serializers.Serializer[Any]):
 class ChargeLineItem(serializers.Serializer[Any]):
     meter = serializers.CharField()
     quantity = serializers.IntegerField()
-    unit_price = Money(source="unit_price_usd", allow_null=True)
+    unit_price_usd = Money(allow_null=True)
     per = serializers.IntegerField()
-    amount = Money(source="amount_usd")
+    amount_usd = Money()
     price_id = serializers.IntegerField()
     price_source = serializers.CharField()
     price_effective_from = serializers.DateTimeField(source="effective_from", allow_null=True)
@@ -135,8 +135,10 @@ class AttemptItem(serializers.Serializer[Any]):
     output_tokens = serializers.IntegerField(allow_null=True)
     reasoning_tokens = serializers.IntegerField(allow_null=True)
     usage_source = serializers.CharField()
-    cost = Money(source="cost_usd")
-    recorded_cost = Money(source="recorded_cost_usd", help_text="Before corrections.")
+    cost_usd = Money(
+        source="recorded_cost_usd", help_text="As it was recorded: corrections stand apart."
+    )
+    settled_usd = Money(source="cost_usd", help_text="With its corrections.")
     cost_status = serializers.CharField()
     lines = ChargeLineItem(many=True)
     headers_ms = serializers.FloatField(allow_null=True)
@@ -153,7 +155,7 @@ class CandidateItem(serializers.Serializer[Any]):
     place = serializers.IntegerField(allow_null=True)
     provider = serializers.CharField()
     model = serializers.CharField()
-    expected_cost = Money(source="expected_cost_usd")
+    expected_cost_usd = Money()
     ttft_ms = serializers.FloatField(allow_null=True)
     speed_tps = serializers.FloatField(allow_null=True)
     success_rate = serializers.FloatField(allow_null=True)
@@ -167,7 +169,7 @@ class CandidateItem(serializers.Serializer[Any]):
 class CorrectionItem(serializers.Serializer[Any]):
     attempt_no = serializers.IntegerField()
     source = serializers.CharField()  # type: ignore[assignment]
-    delta = Money(source="delta_usd")
+    delta_usd = Money()
     cost_status = serializers.CharField()
     created_at = serializers.DateTimeField()
     lines = ChargeLineItem(many=True)
@@ -175,10 +177,10 @@ class CorrectionItem(serializers.Serializer[Any]):
 
 
 class ReceiptItem(RequestItem):
+    attempts = AttemptItem(many=True)  # type: ignore[assignment]  # the list, not how many
     overhead_ms = serializers.FloatField(allow_null=True)
     policy_version = serializers.IntegerField()
     objective = serializers.CharField()
-    attempt_list = AttemptItem(many=True)
     candidates = CandidateItem(many=True)
     corrections = CorrectionItem(many=True)
 
@@ -198,7 +200,7 @@ class StatsItem(serializers.Serializer[Any]):
 
 class PriceItem(serializers.Serializer[Any]):
     meter = serializers.CharField()
-    unit_price = Money()
+    unit_price_usd = Money()
     per = serializers.IntegerField()
     currency = serializers.CharField()
     price_id = serializers.IntegerField()

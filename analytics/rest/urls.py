@@ -1,18 +1,18 @@
-"""Mounted at /api/v1/."""
+"""Mounted at /api/v1/. Every address works with and without a slash at its end."""
 
 from __future__ import annotations
 
-from django.urls import path, re_path
+from django.urls import re_path
 
 from analytics.rest import views
 
 app_name = "rest"
 
 urlpatterns = [
-    path("billing/usage", views.BillingUsage.as_view(), name="billing-usage"),
-    path("providers", views.Providers.as_view(), name="providers"),
-    path("models", views.Models.as_view(), name="models"),
-    path("requests", views.Requests.as_view(), name="requests"),
-    path("requests/<str:request_id>", views.RequestReceipt.as_view(), name="request"),
+    re_path(r"^billing/usage/?$", views.BillingUsage.as_view(), name="billing-usage"),
+    re_path(r"^providers/?$", views.Providers.as_view(), name="providers"),
+    re_path(r"^models/?$", views.Models.as_view(), name="models"),
+    re_path(r"^requests/?$", views.Requests.as_view(), name="requests"),
+    re_path(r"^requests/(?P<request_id>[^/]+)/?$", views.RequestReceipt.as_view(), name="request"),
     re_path(r"^(?P<path>.*)$", views.NothingHere.as_view(), name="nothing"),
 ]

@@ -28,9 +28,9 @@ FIGURE_COLUMNS = (
     "cache_write_tokens",
     "output_tokens",
     "reasoning_tokens",
-    "cost",
-    "correction",
-    "simulated_cost",
+    "cost_usd",
+    "correction_usd",
+    "simulated_usd",
     "currency",
 )
 
@@ -65,9 +65,9 @@ def _row(
         "cache_write_tokens": group.cache_write_tokens,
         "output_tokens": group.output_tokens,
         "reasoning_tokens": group.reasoning_tokens,
-        "cost": group.cost_usd,
-        "correction": group.correction_usd,
-        "simulated_cost": group.simulated_usd,
+        "cost_usd": group.cost_usd,
+        "correction_usd": group.correction_usd,
+        "simulated_usd": group.simulated_usd,
         "currency": CURRENCY,
     }
 

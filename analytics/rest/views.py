@@ -225,7 +225,7 @@ def _flat(found: Receipt) -> dict[str, Any]:
         "overhead_ms": found.overhead_ms,
         "policy_version": found.policy_version,
         "objective": found.objective,
-        "attempt_list": found.attempts,
+        "attempts": found.attempts,
         "candidates": found.candidates,
         "corrections": found.corrections,
     }

@@ -46,7 +46,7 @@ def test_the_export_is_the_headline_and_the_bill(
     busy: World, api: APIClient, group_by: str
 ) -> None:
     rows = walk(api, group_by=group_by, limit=3)
-    cost = sum((Decimal(row["cost"]) for row in rows), Decimal(0))
+    cost = sum((Decimal(row["cost_usd"]) for row in rows), Decimal(0))
     asked = Filters(scope(busy), DAY, kind="all")
     assert cost == headline(asked).cost_usd
     assert cost == monthly_bill(scope(busy), NOON.date()).total_usd
@@ -56,14 +56,14 @@ def test_the_export_is_the_headline_and_the_bill(
 def test_the_export_is_the_breakdown(busy: World, api: APIClient) -> None:
     rows = {row["provider"]: row for row in walk(api, group_by="provider")}
     for row in breakdown(Filters(scope(busy), DAY, kind="all"), "provider"):
-        assert Decimal(rows[row.slug]["cost"]) == row.cost_usd
+        assert Decimal(rows[row.slug]["cost_usd"]) == row.cost_usd
         assert rows[row.slug]["requests"] == row.requests
 
 
 def test_money_is_a_decimal_string_with_its_currency(busy: World, api: APIClient) -> None:
     page = body_of(api.get(USAGE, PERIOD))
     (row,) = page["data"]
-    assert isinstance(row["cost"], str)
+    assert isinstance(row["cost_usd"], str)
     assert row["currency"] == page["currency"] == "USD"
     assert row["day"] == "2026-11-20"
     assert page["as_of"] is not None
@@ -75,8 +75,8 @@ def test_csv_has_the_same_rows_and_no_formula(busy: World, api: APIClient) -> No
     rows = list(csv.DictReader(io.StringIO(response.content.decode())))
     assert {row["project_name"] for row in rows} == {"Main", "'=Other()"}
     as_json = {row["project"]: row for row in walk(api, group_by="project")}
-    assert {row["project"]: row["cost"] for row in rows} == {
-        slug: row["cost"] for slug, row in as_json.items()
+    assert {row["project"]: row["cost_usd"] for row in rows} == {
+        slug: row["cost_usd"] for slug, row in as_json.items()
     }
     assert list(rows[0])[:3] == ["project", "project_name", "requests"]
 
