@@ -17,7 +17,7 @@ check:  ## format, lint, types, import contracts, migrations, spelling, then the
 fix:  ## repair format and lint where a tool can
 	./panelboard fix
 
-seed:  ## send some traffic through the running hub, so that the pages have something to show
+seed:  ## fill the days up to yesterday with simulated traffic, for the pages to show
 	./panelboard seed $(ARGS)
 
 bench:  ## measure the gateway beside others; ARGS="--help" lists what can be chosen

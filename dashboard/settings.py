@@ -124,7 +124,15 @@ def _database(url: str) -> dict[str, object]:
     }
 
 
-DATABASE_URL = env_secret("DATABASE_URL") or "postgresql:///panelboard"
+def _running_embedded_postgres() -> str:
+    """So that `manage.py` finds the hub's own database without being told."""
+    note = DATA_DIR / "pg" / "url"
+    return note.read_text().strip() if note.exists() else ""
+
+
+DATABASE_URL = (
+    env_secret("DATABASE_URL") or _running_embedded_postgres() or "postgresql:///panelboard"
+)
 DATABASES = {"default": _database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

@@ -1,4 +1,4 @@
-"""`python -m dashboard.launch up | serve | worker | beat | recorder | simulator`."""
+"""`python -m dashboard.launch up | manage | serve | worker | beat | recorder | simulator`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ def main(arguments: list[str]) -> int:
 
         serve(rest)
         return 0
+    if command == "manage":
+        from dashboard.launch.manage import manage
+
+        return manage(rest)
     if command in PROGRAMS:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
         program = PROGRAMS[command].arguments

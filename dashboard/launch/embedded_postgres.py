@@ -115,6 +115,7 @@ class EmbeddedPostgres:
             self.process = self._start_server()
             if self._becomes_ready(self.process):
                 self._make_database()
+                (self.state / "url").write_text(f"{self.url}\n")
                 return self.process
             # Sessions of a killed server hold its shared memory until they notice, and the new
             # server refuses to start beside them.
