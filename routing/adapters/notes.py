@@ -13,4 +13,4 @@ def with_usage_note(reply: Reply, note: UsageNote) -> Reply:
     """A reply whose `usage` carries `cost` and `cost_status`; the given one is left as it is."""
     shown = dict_of(reply.body.get("usage")) or openai_usage_object(reply.usage)
     body = {**reply.body, "usage": noted(shown, note)}
-    return msgspec.structs.replace(reply, body=body, raw=dumps(body))
+    return msgspec.structs.replace(reply, raw=dumps(body))
