@@ -186,7 +186,7 @@ class SpoolWriter:
         self._open.setdefault(record.request_id, {})[Intent, record.attempt_no] = body
 
     def _keep_progress(self, record: Progress, body: bytes) -> None:
-        if self._held or not self._write(body, len(self._open) * CLOSING_BYTES):
+        if self._held or not self._write(body, self._promised()):
             self._dropped += 1
         frames = self._open.get(record.request_id)
         if frames is not None:
@@ -202,10 +202,13 @@ class SpoolWriter:
     def _keep_done(self, record: RequestDone, body: bytes) -> None:
         if self._open.pop(record.request_id, None) is not None:
             self._write_or_hold(body)
-        elif self._held or not self._write(body, len(self._open) * CLOSING_BYTES):
+        elif self._held or not self._write(body, self._promised()):
             self._dropped += 1  # refused before any attempt: there is no money in it
 
     # --- writing (the lock is held) -----------------------------------------------------------------
+
+    def _promised(self) -> int:
+        return len(self._open) * CLOSING_BYTES
 
     def _write(self, body: bytes, promised: int) -> bool:
         """Leaves `promised` bytes free beside it and keeps to the cap. False: not written."""
@@ -247,8 +250,11 @@ class SpoolWriter:
     def _can_rotate(self, wanted: int) -> bool:
         if time.monotonic() < self._retry_at:
             return False
+        return self._segment.has_failed or self._needed(wanted) <= self._segment_bytes
+
+    def _needed(self, wanted: int) -> int:
         carried = sum(len(body) + FRAME_HEAD_BYTES for body in self._carried())
-        return HEADER_BYTES + carried + wanted + END_BYTES <= self._segment_bytes
+        return HEADER_BYTES + carried + wanted + END_BYTES
 
     def _carried(self) -> Iterator[bytes]:
         """What the next segment begins with."""
@@ -262,7 +268,7 @@ class SpoolWriter:
         old = self._segment
         carried = list(self._carried())
         try:
-            fresh = self._create_segment(old.number + 1)
+            fresh = self._create_segment(old.number + 1, self._needed(self._promised()))
             try:
                 fresh.put_all(carried)
             except OSError:
@@ -283,21 +289,18 @@ class SpoolWriter:
                 old.end("rotated")
         self._retired.append(old)
 
-    def _create_segment(self, number: int) -> Segment:
+    def _create_segment(self, number: int, needed: int = 0) -> Segment:
+        """Larger than others where a failed one left more than fits."""
+        size = max(self._segment_bytes, needed)
         segment = create_segment(
-            self._folder,
-            self._author,
-            number,
-            self._segment_bytes,
-            self._clock(),
-            self._files,
+            self._folder, self._author, number, size, self._clock(), self._files
         )
         self._has_new_name = True
         use = self._use
         self._use = use._replace(
             segments=use.segments + 1,
             own_segments=use.own_segments + 1,
-            bytes=use.bytes + self._segment_bytes,
+            bytes=use.bytes + size,
         )
         return segment
 

@@ -58,7 +58,9 @@ class FastUpstream:
         try:
             return await _exchange(connection, head, request.body, deadlines, total_at)
         except StaleConnection:
-            connection = await pool.acquire_fresh(deadlines, total_at)
+            connection = await pool.acquire(
+                deadlines, total_at
+            )  # not `take`: the kept may be dead too
             return await _exchange(connection, head, request.body, deadlines, total_at)
 
     async def aclose(self) -> None:

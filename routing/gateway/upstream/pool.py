@@ -71,6 +71,7 @@ class Pool:
         return None
 
     async def acquire(self, deadlines: Deadlines, total_at: float) -> Connection:
+        """A new connection, or the next one that another request is done with."""
         if self._slots < self._limit:
             self._slots += 1
         else:
@@ -79,18 +80,6 @@ class Pool:
                 if not granted.is_closed:
                     return granted
                 return await self.acquire(deadlines, total_at)
-        return await self._connect(deadlines, total_at)
-
-    async def acquire_fresh(self, deadlines: Deadlines, total_at: float) -> Connection:
-        """Never a kept connection; one of those makes room if need be."""
-        while self._slots >= self._limit:
-            kept = self.take() or await self._wait(deadlines, total_at)
-            if kept is None:
-                break  # a slot was handed over
-            kept.close()
-            self._forget(kept)
-        else:
-            self._slots += 1
         return await self._connect(deadlines, total_at)
 
     def freed(self, connection: Connection) -> None:

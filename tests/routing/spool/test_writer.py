@@ -228,7 +228,7 @@ def test_what_is_open_is_repeated_at_the_head_of_the_next_segment(make: Make, fo
     writer = make()
     open_id = uuid4()
     opening = [intent(open_id, 1), finish(open_id, 1, "timeout"), intent(open_id, 2)]
-    for record in opening:
+    for record in [opening[0], progress(open_id, 5), *opening[1:]]:
         writer.append(record)
     for chars in (10, 20, 30):
         writer.append(progress(open_id, chars, attempt_no=2))
@@ -292,6 +292,15 @@ def test_progress_gives_way_to_closing_records(make: Make, folder: Path) -> None
         writer.append(finish(request_id, message="x" * 1500))
         writer.append(done(request_id))
     assert unsettled(records_in(folder)) == set()
+    assert len(segments(folder)) == 2
+
+
+def test_every_process_may_have_two_segments(make: Make, folder: Path) -> None:
+    """Else the first could never end, and so never be deleted."""
+    writer = make(max_bytes=SMALL)
+    while writer.has_room():
+        fill(writer, 1)
+    assert [read.ended for read in read_folder(folder)] == ["rotated", ""]
 
 
 def test_there_is_room_again_once_the_reader_has_deleted(
@@ -378,6 +387,24 @@ def test_a_failing_disk_admits_nobody_and_loses_nothing(
     assert unsettled(records_in(folder)) == set()
 
 
+def test_what_was_held_comes_before_what_follows(
+    make: Make, folder: Path, disk: FaultyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "LOOK_S", 0.05)
+    writer = make(files=disk)
+    writer.append(intent(request_id := uuid4()))
+    disk.write_error = disk.allocate_error = errno.ENOSPC
+    writer.append(finish(request_id))
+    disk.write_error = disk.allocate_error = 0
+    until = time.monotonic() + 0.06
+    while time.monotonic() < until:
+        pass
+    writer.append(done(request_id))
+    eventually(lambda: writer.stats().held_records == 0)
+    kinds = [type(record) for record in records_in(folder)]
+    assert kinds.index(Finish) < kinds.index(RequestDone)
+
+
 def test_half_a_write_is_a_failed_write(make: Make, folder: Path, disk: FaultyFiles) -> None:
     writer = make(files=disk)
     first, second = uuid4(), uuid4()
@@ -418,6 +445,27 @@ def test_a_failed_sync_moves_all_that_was_unsynced_to_a_new_segment(
         closed_id,
     }
     assert not any(is_locked(path) for path in segments(folder))
+
+
+def test_a_failed_sync_after_a_rotation_rescues_both_segments(
+    make: Make, folder: Path, disk: FaultyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(spool_module, "SYNC_DELAY_S", 0.5)
+    writer = make(files=disk)
+    time.sleep(0.05)
+    disk.sync_error = errno.EIO
+    ids = []
+    while len(segments(folder)) < 3:
+        ids += fill(writer, 1)
+    monkeypatch.setattr(spool_module, "SYNC_DELAY_S", 0.01)
+    eventually(lambda: disk.failed_syncs)
+    disk.sync_error = 0
+    eventually(lambda: len(segments(folder)) > 3 and writer.has_room())
+    writer.close()
+    last = read_folder(folder)[-1]
+    assert {r.request_id for r in last.records if isinstance(r, RequestDone)} == set(ids)
+    assert last.path.stat().st_size > SMALL  # as much room as the rescue needed
 
 
 def test_a_segment_that_cannot_be_made_is_tried_again(

@@ -218,6 +218,16 @@ async def test_a_redirect_is_an_answer_like_any_other(status: str, client: Upstr
         assert elsewhere.accepted == 0
 
 
+async def test_trailers_are_not_headers(client: UpstreamClient) -> None:
+    wire = chunked(b"hello", end=b"0\r\nx-sum: 1\r\n\r\n")
+    async with (
+        Provider(serving(wire)) as provider,
+        opened(client, asking(provider.url)) as answer,
+    ):
+        assert await answer.read(100) == b"hello"
+        assert answer.headers == [(b"transfer-encoding", b"chunked")]
+
+
 async def test_header_names_come_in_lower_case_and_in_order(client: UpstreamClient) -> None:
     wire = plain(b"", "200 OK", "X-Request-ID: Abc", "Set-Cookie: a=1", "Set-Cookie: b=2")
     async with (

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -12,7 +15,7 @@ import pytest
 from routing.core.deadlines import Deadlines
 from routing.core.errors import FailureClass, UpstreamTimeout
 from routing.gateway.upstream.base import UpstreamClient
-from routing.gateway.upstream.guard import Guard
+from routing.gateway.upstream.guard import AllowList, Guard
 from tests.routing.upstream.helpers import (
     LOOPBACK,
     PATIENT,
@@ -23,7 +26,7 @@ from tests.routing.upstream.helpers import (
     opened,
     stream,
 )
-from tests.routing.upstream.scripted import Peer, Provider, Script, chunked, hanging, plain
+from tests.routing.upstream.scripted import Peer, Provider, Script, chunked, hanging, plain, serving
 
 SHORT_S = 0.15
 
@@ -170,6 +173,69 @@ async def test_a_patient_request_after_a_hasty_one_has_its_own_limits(
         hasty = Deadlines(first_content_s=SHORT_S, idle_s=SHORT_S, total_s=SHORT_S)
         await fetch(client, asking(provider.url, hasty))
         assert await fetch(client, asking(provider.url)) == (200, b"late")
+
+
+async def test_a_timer_that_fires_for_an_earlier_request_is_set_anew(
+    client: UpstreamClient,
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(plain())
+        await peer.request()
+        await peer.gone()
+
+    async with Provider(script) as provider:
+        hasty = Deadlines(first_content_s=SHORT_S, idle_s=0, total_s=0)
+        await fetch(client, asking(provider.url, hasty))
+        longer = Deadlines(first_content_s=SHORT_S * 2, idle_s=0, total_s=0)
+        async with asyncio.timeout(5):
+            with pytest.raises(UpstreamTimeout) as caught:
+                await fetch(client, asking(provider.url, longer))
+        assert caught.value.phase == "first_content"
+
+
+async def test_the_silence_of_a_lagging_reader_does_not_count(client: UpstreamClient) -> None:
+    part = b"x" * 300_000  # enough to hold the provider back
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (2 * len(part)))
+        await peer.send(part)
+        await asyncio.sleep(SHORT_S * 2.5)
+        await peer.send(part)
+
+    async with Provider(script) as provider:
+        deadlines = msgspec.structs.replace(PATIENT, idle_s=SHORT_S)
+        async with opened(client, asking(provider.url, deadlines)) as answer:
+            await asyncio.sleep(SHORT_S * 2)
+            assert sum([len(got) async for got in answer.chunks()]) == 2 * len(part)
+
+
+async def test_an_address_that_hangs_leaves_time_for_the_next(make: Make) -> None:
+    """The first one's queue of connections is full, so it never answers."""
+    allow = AllowList.parse(["hub.test"])
+    client = make(guard=Guard(allow, lambda host: ["::1", "127.0.0.1"]))
+    async with Provider(serving(plain())) as provider:
+        with full_listener(provider.port):
+            deadlines = msgspec.structs.replace(PATIENT, connect_s=SHORT_S * 4)
+            url = f"http://hub.test:{provider.port}"
+            assert await fetch(client, asking(url, deadlines)) == (200, b"ok")
+
+
+@contextmanager
+def full_listener(port: int) -> Iterator[None]:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_INET6))
+        try:
+            listener.bind(("::1", port))
+        except OSError:
+            pytest.skip("this machine has no IPv6 loopback")
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket(socket.AF_INET6))
+            waiting.setblocking(False)
+            waiting.connect_ex(("::1", port))
+        yield
 
 
 async def test_a_handshake_that_hangs_was_not_sent(client: UpstreamClient) -> None:
