@@ -172,6 +172,12 @@ def test_an_answer_without_usage_still_tells_its_cost() -> None:
     assert usage["total_tokens"] == 0
 
 
+def test_half_an_emoji_in_an_answer_does_not_stop_the_cost() -> None:
+    reply = read("acme", answer({"content": "\ud83d"}))
+    shown = with_usage_note(reply, UsageNote("0.01", "metered"))
+    assert json.loads(shown.raw)["choices"][0]["message"]["content"] == "\ud83d"
+
+
 def test_an_unknown_dialect_names_the_known_ones() -> None:
     from routing.adapters.registry import DIALECTS, adapter_for
 
