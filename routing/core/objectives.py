@@ -6,6 +6,7 @@ A share is the probability of being tried first; for objectives that do not draw
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf, log
 from random import Random
 from statistics import median
 
@@ -94,27 +95,35 @@ def rank_weighted(candidates: Sequence[Eligible], context: RankContext) -> Ranki
 @objective("balanced")
 def rank_balanced(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
     """Shares by price, time and reliability: cheaper, quicker and steadier endpoints get more."""
-    n = len(candidates)
-    if n == 1:
+    if len(candidates) == 1:
         return Ranking((0,), (1.0,), (1.0,))
     times = _expected_times_ms(candidates, context.output_tokens)
     costs = _smoothed_costs(candidates)
     least_cost, least_time = min(costs), min(times)
     weights = [
-        (least_cost / costs[i]) ** PRICE_EXPONENT
-        * (least_time / times[i]) ** TIME_EXPONENT
-        * _success(candidates[i]) ** SUCCESS_EXPONENT
-        for i in range(n)
+        (least_cost / cost) ** PRICE_EXPONENT
+        * (least_time / time) ** TIME_EXPONENT
+        * _success(candidate) ** SUCCESS_EXPONENT
+        for candidate, cost, time in zip(candidates, costs, times, strict=True)
     ]
     return _drawn(_with_exploration(weights), context.rng)
 
 
 def _expected_times_ms(candidates: Sequence[Eligible], output_tokens: int) -> list[float]:
     """Unmeasured endpoints are taken for typical ones."""
-    numbers = [c.numbers for c in candidates]
-    ttfts = _filled([one.ttft_ms for one in numbers], ASSUMED_TTFT_MS)
-    speeds = _filled([one.speed_tps for one in numbers], ASSUMED_SPEED_TPS)
     answer_ms = 1000.0 * output_tokens
+    times: list[float] = []
+    for candidate in candidates:
+        ttft, speed = candidate.numbers.ttft_ms, candidate.numbers.speed_tps
+        if not ttft or not speed:
+            return _guessed_times_ms(candidates, answer_ms)
+        times.append(ttft + answer_ms / speed)
+    return times
+
+
+def _guessed_times_ms(candidates: Sequence[Eligible], answer_ms: float) -> list[float]:
+    ttfts = _filled([c.numbers.ttft_ms for c in candidates], ASSUMED_TTFT_MS)
+    speeds = _filled([c.numbers.speed_tps for c in candidates], ASSUMED_SPEED_TPS)
     return [ttft + answer_ms / speed for ttft, speed in zip(ttfts, speeds, strict=True)]
 
 
@@ -149,11 +158,11 @@ def _drawn(weights: Sequence[float], rng: Random) -> Ranking:
     Each candidate waits an exponential time with its weight as the rate, and the order of arrival
     is such a draw (Efraimidis and Spirakis, 2006): one random number each, no repeated drawing.
     """
-    total = sum(weights)
-    shares = [weight / total for weight in weights] if total else [0.0] * len(weights)
-    arrivals = [rng.expovariate(weight) if weight > 0 else float("inf") for weight in weights]
+    total = sum(weights) or 1.0
+    random = rng.random
+    arrivals = [-log(1.0 - random()) / weight if weight > 0 else inf for weight in weights]
     order = sorted(range(len(weights)), key=arrivals.__getitem__)
-    return Ranking(order, [-share for share in shares], shares)
+    return Ranking(order, [-w / total for w in weights], [w / total for w in weights])
 
 
 def _sorted_by(keys: Sequence[tuple[float, float]]) -> Ranking:

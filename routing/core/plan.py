@@ -326,6 +326,8 @@ def _price_caps(
     wanted: ProviderPreferences, document: PolicyDocument
 ) -> tuple[tuple[Meter, Decimal], ...]:
     """The request's cap, else the policy's, in USD per 1M tokens."""
+    if wanted is NO_PREFERENCES and document.max_price_input is document.max_price_output is None:
+        return ()
     caps = (
         (Meter.INPUT, wanted.max_price_prompt or document.max_price_input),
         (Meter.OUTPUT, wanted.max_price_completion or document.max_price_output),
