@@ -16,6 +16,7 @@ from analytics.rollups import fill
 def roll_up() -> None:
     now = timezone.now()
     fill.roll_up(now)
+    endpoint_stats.refresh_if_first(now)
     for days in (0, 1):  # so that midnight does not have to wait for a partition
         partitions.ensure_day((now + dt.timedelta(days=days)).date())
 

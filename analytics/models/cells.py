@@ -128,7 +128,7 @@ class FillState(models.Model):
     kept_from = models.DateField(
         null=True, help_text="raw rows of earlier days were dropped: their buckets are final"
     )
-    updated_at = models.DateTimeField()
+    updated_at = models.DateTimeField()  # the end of the last run that came to its end
 
     class Meta:
         db_table = "fill_state"

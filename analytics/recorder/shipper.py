@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ POLL_S = 0.1
 SHIP_AFTER_S = 0.25  # a row waits at most this long for company
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 STATUS_EVERY_S = 2.0
+FEW_REFUSED = 20  # when most of more rows are refused, it is not the rows that are wrong
 LOCK_NAME = "recorder.lock"
 QUARANTINE_NAME = "quarantine"
 
@@ -120,15 +121,22 @@ class Shipper:
         self._waiting_since = None
 
     def _ship_rows(self, rows: Rows) -> None:
-        """Halves a batch that holds a row which can never be stored, until that row stands alone."""
+        bad = list(self._refused(rows))
+        if len(bad) > max(FEW_REFUSED, len(rows) // 2):
+            raise DatabaseAway(f"{len(bad)} of {len(rows)} rows refused: {bad[0][1]}")
+        for row, reason in bad:
+            self._set_aside(row, reason)
+
+    def _refused(self, rows: Rows) -> Iterator[tuple[Rows, str]]:
+        """Ships all but the rows that can never be stored: halves until each of them stands alone."""
         try:
             self._store.ship(rows)
         except BadRows as exc:
             if len(rows) == 1:
-                self._set_aside(rows, str(exc))
+                yield rows, str(exc)
                 return
             for half in _halves(rows):
-                self._ship_rows(half)
+                yield from self._refused(half)
 
     def _set_aside(self, rows: Rows, reason: str) -> None:
         kind, row = (ATTEMPT, rows.attempts[0]) if rows.attempts else (REQUEST, rows.requests[0])

@@ -92,7 +92,7 @@ def _start(now: dt.datetime) -> dt.datetime:
             "updated_at": now,
         },
     )
-    FillState.objects.filter(name=NAME).update(state=FillState.State.STARTED, updated_at=now)
+    FillState.objects.filter(name=NAME).update(state=FillState.State.STARTED)
     return state.end
 
 

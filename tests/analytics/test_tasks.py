@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from analytics import partitions, tasks
 from analytics.models import FillState, RequestCell
+from analytics.rollups import fill
 from routing.models import EndpointStats
 from tests.analytics.conftest import Log
 from tests.analytics.records import Told
@@ -30,10 +31,22 @@ def test_rolling_up_fills_and_prepares_the_next_day(world: World, log: Log) -> N
 def test_stats_of_endpoints_are_written_for_routing(world: World, log: Log) -> None:
     told = Told(timezone.now() - dt.timedelta(minutes=1))
     log([told.intent(endpoint_id=world.at_swift.pk), told.finish(), told.done()])
-    tasks.roll_up()
+    fill.roll_up(timezone.now())
     for _ in range(2):
         tasks.refresh_endpoint_stats()
     assert EndpointStats.objects.get().n == 1
+
+
+def test_the_first_figures_of_an_endpoint_do_not_wait_for_the_schedule(
+    world: World, log: Log
+) -> None:
+    for _ in range(2):  # the second one has nothing new to say of an endpoint
+        told = Told(timezone.now() - dt.timedelta(minutes=1))
+        log([told.intent(endpoint_id=world.at_swift.pk), told.finish(), told.done()])
+        tasks.roll_up()
+        assert EndpointStats.objects.get().n == 1
+    tasks.refresh_endpoint_stats()
+    assert EndpointStats.objects.get().n == 2
 
 
 def test_settling_has_nothing_to_do_in_an_empty_log(db: None) -> None:

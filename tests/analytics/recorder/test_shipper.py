@@ -15,7 +15,7 @@ from analytics.models import Attempt, DirtyBucket, FillState, RequestLog
 from analytics.queries.types import floor_to_cell
 from analytics.recorder.reader import Batch
 from analytics.recorder.shipper import Shipper, SpoolTaken, lock_folder
-from analytics.recorder.store import DatabaseAway, Store
+from analytics.recorder.store import BadRows, DatabaseAway, Store
 from routing.core.record import Outcome
 from routing.core.usage import Usage
 from tests.analytics.conftest import Clock, rows_of
@@ -232,6 +232,31 @@ def test_a_row_that_can_never_be_stored_does_not_stop_the_others(
     assert (Attempt.objects.count(), RequestLog.objects.count()) == (5, 6)
     (kept,) = (spool / "quarantine").iterdir()
     assert str(bad.id) in kept.name
+    writer.die()
+
+
+def test_when_most_rows_are_refused_the_database_is_at_fault(
+    spool: Path, store: Store, clock: Clock
+) -> None:
+    class RefusesAll:
+        def ship(self, rows: Any) -> None:
+            raise BadRows("column does not exist")
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    writer = Writer(spool)
+    for _ in range(15):
+        told = Told()
+        writer.write(told.intent(), told.finish(), told.done())
+    confused: Any = RefusesAll()
+    shipper = Shipper(spool, confused, clock)
+    for _ in range(3):
+        clock.now += 2
+        shipper.step()
+    assert not (spool / "quarantine").exists()
+    drain(Shipper(spool, store, clock), clock)
+    assert Attempt.objects.count() == 15
     writer.die()
 
 
