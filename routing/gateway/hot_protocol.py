@@ -12,7 +12,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
@@ -196,7 +196,8 @@ class HotProtocol(HttpToolsProtocol):
             self._answer(gateway, cycle)  # now, and not after a body that nobody will read
 
     def _is_plain_post(self) -> bool:
-        busy = self.cycle is not None and not self.cycle.response_complete
+        running: RequestResponseCycle | HotCycle | None = self.cycle
+        busy = running is not None and not running.response_complete
         parser = self.parser
         return (
             not busy
@@ -205,6 +206,11 @@ class HotProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
             and not parser.should_upgrade()
         )
+
+    def _hot_cycle(self) -> HotCycle | None:
+        """The hot one that the parser is reading now."""
+        running: object = self.cycle
+        return running if isinstance(running, HotCycle) else None
 
     def _go_the_ordinary_way(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -215,8 +221,8 @@ class HotProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        cycle = self.cycle
-        if not isinstance(cycle, HotCycle):
+        cycle = self._hot_cycle()
+        if cycle is None:
             super().on_body(body)
             return
         gateway = self.find_gateway()
@@ -229,8 +235,8 @@ class HotProtocol(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
-        cycle = self.cycle
-        if not isinstance(cycle, HotCycle):
+        cycle = self._hot_cycle()
+        if cycle is None:
             super().on_message_complete()
             return
         gateway = self.find_gateway()

@@ -86,7 +86,7 @@ def completed(usage: Usage, input_estimate: int, output_chars: int) -> Usage:
         cache_read=usage.cache_read,
         cache_write_5m=usage.cache_write_5m,
         cache_write_1h=usage.cache_write_1h,
-        output_total=tokens_of(output_chars),
+        output_total=tokens_of(output_chars) if usage.output_total is None else usage.output_total,
         reasoning=usage.reasoning,
         provider_cost_usd=usage.provider_cost_usd,
         source=UsageSource.ESTIMATED,
