@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+from django.core.cache import cache
 from django.urls import reverse
 
 from analytics import queries
@@ -14,6 +15,8 @@ from routing.selectors import pages as catalog
 
 PRICE_DAYS = 30
 MOST = 8
+CACHE_S = 60
+_CACHE_KEY = "what-changed"
 _DAY = dt.timedelta(days=1)
 
 
@@ -26,6 +29,12 @@ class Change:
 
 
 def recent(now: dt.datetime) -> list[Change]:
+    """The same for everyone, and slow to move: a process works it out once a minute."""
+    found: list[Change] = cache.get_or_set(_CACHE_KEY, lambda: _read(now), CACHE_S)
+    return found
+
+
+def _read(now: dt.datetime) -> list[Change]:
     since = now - dt.timedelta(days=PRICE_DAYS)
     found = [
         *(_price(row) for row in catalog.recent_price_changes(now, since, MOST)),

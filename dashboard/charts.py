@@ -331,7 +331,11 @@ def _names(ordered: Sequence[SpeedPoint], best: set[str]) -> list[str]:
     """The names that fit, best first; a point without one is named on hover and in the table."""
     placed: list[tuple[float, float]] = []
     names = []
-    spots = zip(_fractions([float(p.usd) for p in ordered]), _fractions([p.tps for p in ordered]), strict=True)
+    spots = zip(
+        _fractions([float(p.usd) for p in ordered]),
+        _fractions([p.tps for p in ordered]),
+        strict=True,
+    )
     for point, (x, y) in zip(ordered, spots, strict=True):
         crowded = any(abs(x - a) < _NEAR_X and abs(y - b) < _NEAR_Y for a, b in placed)
         if point.label in best and not crowded:

@@ -105,7 +105,6 @@ def segment_bar(parts: list[svg.Segment]) -> SafeString:
 # --- figures with their interval -----------------------------------------------------------------
 
 
-
 class _Unit(NamedTuple):
     write: Callable[[float | None], str]
     write_range: Callable[[float, float], str]
@@ -255,7 +254,9 @@ def lacking(codes: Sequence[str]) -> SafeString:
     names = [words.word(words.CAPABILITIES, code) for code in codes]
     shown, rest = names[:_SHOWN], names[_SHOWN:]
     more = f" and {len(rest)} more" if rest else ""
-    return format_html('<span title="{}">without {}{}</span>', ", ".join(names), ", ".join(shown), more)
+    return format_html(
+        '<span title="{}">without {}{}</span>', ", ".join(names), ", ".join(shown), more
+    )
 
 
 @register.simple_tag

@@ -23,11 +23,21 @@ def page(
     context: dict[str, Any],
     *,
     crumbs: Sequence[Crumb] = (),
+) -> HttpResponse:
+    """A page of figures: its foot says how fresh they are, for two queries."""
+    fresh = {"freshness": queries.freshness()}
+    return plain_page(request, template, {**fresh, **context}, crumbs=crumbs)
+
+
+def plain_page(
+    request: HttpRequest,
+    template: str,
+    context: dict[str, Any],
+    *,
+    crumbs: Sequence[Crumb] = (),
     status: int = 200,
 ) -> HttpResponse:
-    """A page with its breadcrumbs and a foot that says how fresh its figures are."""
-    shared = {"crumbs": crumbs, "freshness": queries.freshness()}
-    return render(request, template, {**shared, **context}, status=status)
+    return render(request, template, {"crumbs": crumbs, **context}, status=status)
 
 
 def now() -> dt.datetime:

@@ -167,7 +167,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     problem = _problem(known, asked) if asked else ""
     if asked and not problem and "edit" not in request.GET:
         return redirect("comparison", canonical(asked))
-    return common.page(
+    return common.plain_page(
         request,
         "pages/compare.html",
         {

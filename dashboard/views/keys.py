@@ -24,7 +24,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     projects = person_of(request).request_projects
     form = KeyForm(request.POST if request.method == "POST" else None, projects)
     plaintext = _create(request, form) if request.method == "POST" and form.is_valid() else ""
-    return common.page(
+    return common.plain_page(
         request,
         "pages/keys.html",
         {

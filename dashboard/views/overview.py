@@ -37,7 +37,7 @@ class Trend:
 def overview(request: HttpRequest) -> HttpResponse:
     person, now = person_of(request), common.now()
     if not (person.is_staff or person.spend_projects):
-        return common.page(request, "pages/welcome.html", {})
+        return common.plain_page(request, "pages/welcome.html", {})
     month = _month_to_date(now)
     filters = Filters(scope=person.spend_scope, period=month)
     headline = queries.headline(filters)
@@ -85,7 +85,7 @@ def _trend(scope: Scope, now: dt.datetime) -> Trend:
 
 def _first_run(request: HttpRequest, person: Person) -> HttpResponse:
     providers, models, endpoints = catalog.catalog_counts()
-    return common.page(
+    return common.plain_page(
         request,
         "pages/first_run.html",
         {

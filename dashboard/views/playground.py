@@ -35,7 +35,7 @@ SNAPSHOT_POLL_S = 0.1
 def playground(request: HttpRequest) -> HttpResponse:
     live = [row for row in catalog.endpoints(common.now()) if row.is_live]
     chosen = _chosen(request.GET.getlist("endpoint"), live)
-    return common.page(
+    return common.plain_page(
         request,
         "pages/playground.html",
         {

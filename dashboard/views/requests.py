@@ -46,7 +46,7 @@ def request_list(request: HttpRequest) -> HttpResponse:
         found = queries.request_page(filters, cursor=request.GET.get("after", ""), size=PAGE_SIZE)
     except queries.BadCursor:
         raise Http404("That page marker is damaged or from another version.") from None
-    return common.page(
+    return common.plain_page(
         request,
         "pages/requests.html",
         {
@@ -102,7 +102,7 @@ def receipt(request: HttpRequest, request_id: UUID) -> HttpResponse:
     found = queries.receipt(person_of(request).request_scope, request_id)
     if found is None:
         raise Http404("There is no such request, or it is older than the log is kept.")
-    return common.page(
+    return common.plain_page(
         request,
         "pages/receipt.html",
         {

@@ -19,7 +19,12 @@ from dashboard.forms import MonthForm
 from dashboard.people import person_of
 from dashboard.views import common
 
-DIMENSIONS: dict[Dimension, str] = {"provider": "Provider", "model": "Model", "project": "Project", "key": "API key"}
+DIMENSIONS: dict[Dimension, str] = {
+    "provider": "Provider",
+    "model": "Model",
+    "project": "Project",
+    "key": "API key",
+}
 
 
 @access(MAY_SEE_SPEND)

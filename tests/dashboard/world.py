@@ -29,8 +29,6 @@ from routing.core.usage import Meter, Usage, UsageSource
 from routing.models import ApiKey, Endpoint, Membership, Organization, Price, Project
 from routing.services import keys
 
-PASSWORD = "correct horse battery"
-
 # TTFT in ms and output tokens per second that a provider is drawn around.
 PROFILES = {
     "groq": (180, 420),
@@ -86,7 +84,7 @@ def people(now: dt.datetime) -> World:
         biller=_user("bill", acme, Membership.Role.BILLING_VIEWER),
         stranger=_user("sten", other, Membership.Role.OWNER),
         newcomer=_user("nils"),
-        admin=User.objects.create_superuser("admin", password=PASSWORD),
+        admin=User.objects.create(username="admin", is_staff=True, is_superuser=True),
         project=project,
         batch_project=batch,
         other_project=elsewhere,
@@ -98,7 +96,7 @@ def people(now: dt.datetime) -> World:
 
 
 def _user(name: str, organization: Organization | None = None, role: str = "") -> User:
-    user = User.objects.create_user(name, password=PASSWORD)
+    user = User.objects.create(username=name, password="!")  # cannot log in by password
     if organization is not None:
         Membership.objects.create(organization=organization, user=user, role=role)
     return user
@@ -422,7 +420,17 @@ def _endpoints() -> Iterator[dict[str, Any]]:
             "capabilities": ["tools", "json_mode"] if provider == "groq" else ["tools"],
             "free": False,
             "prices": [
-                {"meter": "input", "usd": read, "effective_from": "2026-10-01T00:00:00Z"},
-                {"meter": "output", "usd": written, "effective_from": "2026-10-01T00:00:00Z"},
+                {
+                    "meter": "input",
+                    "usd": read,
+                    "effective_from": "2026-10-01T00:00:00Z",
+                    "source": "price page",
+                },
+                {
+                    "meter": "output",
+                    "usd": written,
+                    "effective_from": "2026-10-01T00:00:00Z",
+                    "source": "price page",
+                },
             ],
         }

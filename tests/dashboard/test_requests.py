@@ -1,0 +1,139 @@
+"""The log's list: filters and place live in the address."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.http import QueryDict
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard.forms import FilterChoices, FilterForm
+from dashboard.words import KINDS, OUTCOMES
+from tests.dashboard.conftest import NOW, Enter
+from tests.dashboard.world import World
+
+ROW = re.compile(r'<th scope="row" class="nowrap"><a href="/requests/([0-9a-f-]{36})/"')
+
+
+def rows(client: Client, address: str) -> list[str]:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    return ROW.findall(answer.content.decode())
+
+
+def older(client: Client, address: str) -> str:
+    page = client.get(address).content.decode()
+    found = re.search(r'rel="next" href="([^"]+)"', page)
+    return "/requests/" + found[1].replace("&amp;", "&") if found else ""
+
+
+def test_pages_by_key_show_each_request_once(world: World, owner: Client) -> None:
+    seen: list[str] = []
+    address = "/requests/?period=30d"
+    while address:
+        seen += rows(owner, address)
+        address = older(owner, address)
+    theirs = {str(one) for one in world.requests}
+    assert len(seen) == len(set(seen))
+    assert set(seen) <= theirs
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_the_filter_survives_on_the_next_page(owner: Client) -> None:
+    address = older(owner, "/requests/?period=30d&kind=traffic")
+    asked = parse_qs(urlsplit(address).query)
+    assert asked["kind"] == ["traffic"]
+    assert asked["period"] == ["30d"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [
+        ("provider=groq", "/providers/groq/"),
+        ("outcome=ok", "Delivered"),
+        ("model=openai/gpt-oss-120b", "openai/gpt-oss-120b"),
+    ],
+)
+def test_a_filter_narrows_the_rows_and_shows_as_a_chip(
+    owner: Client, asked: str, holds: str
+) -> None:
+    page = owner.get(f"/requests/?period=30d&{asked}").content.decode()
+    table = page[page.index("<tbody>") :]
+    assert table.count(holds) >= len(ROW.findall(page)) > 0
+    assert "Remove filter" in page
+
+
+def test_a_damaged_page_marker_is_not_found(owner: Client) -> None:
+    assert owner.get("/requests/?after=nonsense").status_code == 404
+
+
+def test_new_rows_are_counted_without_moving_any(world: World, owner: Client) -> None:
+    shown = rows(owner, "/requests/?period=30d")
+    page = owner.get(f"/requests/new/?period=30d&since={shown[3]}").content.decode()
+    assert "3 new" in page
+    assert 'href="/requests/?period=30d"' in page
+    assert owner.get(f"/requests/new/?period=30d&since={shown[0]}").content.strip() == b""
+    assert owner.get("/requests/new/?since=soon").status_code == 404
+
+
+def test_a_wrong_value_is_named_and_left_out(owner: Client) -> None:
+    page = owner.get("/requests/?provider=nobody&period=forever").content.decode()
+    assert "nobody is not one of the available choices" in page
+    assert "That filter was left out" in page
+    assert ROW.search(page)
+
+
+CHOICES = FilterChoices(
+    providers=[("groq", "Groq"), ("x/y:z", "Odd // one")],
+    models=[("a/b:c", "a/b:c"), ("ünï cødé", "ünï")],
+    projects=[("7", "Seven")],
+    keys=[("9", "Nine")],
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "period": st.sampled_from(["1h", "24h", "7d", "30d", "90d"]),
+            "provider": st.sampled_from(["groq", "x/y:z"]),
+            "model": st.sampled_from(["a/b:c", "ünï cødé"]),
+            "project": st.just("7"),
+            "key": st.just("9"),
+            "outcome": st.sampled_from(sorted(OUTCOMES)),
+            "kind": st.sampled_from(sorted(KINDS)),
+            "until": st.sampled_from(["2026-11-01T10:00Z", "2026-10-05"]),
+        },
+    )
+)
+def test_each_state_can_be_written_into_an_address_and_read_back(state: dict[str, str]) -> None:
+    asked = QueryDict(mutable=True)
+    asked.update(state)
+    form = FilterForm(asked, CHOICES, NOW)
+    assert not form.errors
+    again = FilterForm(QueryDict(asked.urlencode()), CHOICES, NOW)
+    from analytics.queries.types import EVERYTHING
+
+    assert again.filters(EVERYTHING) == form.filters(EVERYTHING)
+    narrowing = set(state) - {"period", "until"}
+    assert len(form.chips) == len(narrowing)
+    for chip in form.chips:
+        left = FilterForm(QueryDict(chip.remove_url[1:]), CHOICES, NOW)
+        assert len(left.chips) == len(form.chips) - 1
+        assert left.span == form.span
+
+
+def test_a_window_moves_by_its_own_length_and_back() -> None:
+    now = FilterForm(QueryDict("period=24h"), CHOICES, NOW)
+    assert now.later_url == ""
+    earlier = FilterForm(QueryDict(now.earlier_url[1:]), CHOICES, NOW)
+    assert earlier.span.end == now.span.start
+    assert earlier.later_url == "?period=24h"
+
+
+def test_a_billing_viewer_has_no_rows(world: World, enter: Enter) -> None:
+    assert enter(world.biller).get(f"/requests/{world.rescued}/").status_code == 403
