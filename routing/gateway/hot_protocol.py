@@ -79,14 +79,15 @@ class HotCycle:
         self.gone = False
 
     # --- the request --------------------------------------------------------------------------
-    def take(self, part: bytes, limit_bytes: int) -> None:
-        """Keeps nothing beyond the limit."""
+    def take(self, part: bytes, limit_bytes: int) -> bool:
+        """False once the limit is passed: then nothing is kept and the request is refused."""
         self._size += len(part)
         if self._size <= limit_bytes:
             self._parts.append(part)
-        elif self.refusal is None:
-            self._parts.clear()
-            self.refusal = too_large(limit_bytes)
+            return True
+        self._parts.clear()
+        self.refusal = too_large(limit_bytes)
+        return False
 
     async def read(self) -> bytes:
         if self.gone:
@@ -228,8 +229,7 @@ class HotProtocol(HttpToolsProtocol):
         gateway = self.find_gateway()
         if gateway is None or cycle.refusal is not None:
             return
-        cycle.take(body, gateway.settings.max_body_bytes)
-        if cycle.refusal is not None:
+        if not cycle.take(body, gateway.settings.max_body_bytes):
             cycle.keep_alive = False
             self._answer(gateway, cycle)
 
