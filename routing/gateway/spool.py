@@ -291,7 +291,7 @@ class SpoolWriter:
 
     def _create_segment(self, number: int, needed: int = 0) -> Segment:
         """Larger than others where a failed one left more than fits."""
-        size = max(self._segment_bytes, needed)
+        size = self._segment_bytes + (needed if needed > self._segment_bytes else 0)
         segment = create_segment(
             self._folder, self._author, number, size, self._clock(), self._files
         )

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from routing.core.spool import (
     HEADER_BYTES,
-    SEGMENT_SUFFIX,
     UNFINISHED_SUFFIX,
     pack_end,
     pack_frame,
@@ -150,13 +149,15 @@ class FolderUse(NamedTuple):
 def measure_folder(folder: Path, author: Author) -> FolderUse:
     """Of all processes together; a segment that vanishes meanwhile counts as gone."""
     sizes, numbers = [], []
-    for entry in os.scandir(folder):
+    with os.scandir(folder) as entries:
+        found = [(entry, parse_segment_name(entry.name)) for entry in entries]
+    for entry, name in found:
+        if name is None:
+            continue
         with suppress(OSError):
-            if entry.name.endswith(SEGMENT_SUFFIX):
-                sizes.append(entry.stat(follow_symlinks=False).st_size)
-                name = parse_segment_name(entry.name)
-                if name and (name.process_name, name.pid) == author[:2]:
-                    numbers.append(name.number)
+            sizes.append(entry.stat(follow_symlinks=False).st_size)
+            if (name.process_name, name.pid) == author[:2]:
+                numbers.append(name.number)
     return FolderUse(len(sizes), len(numbers), sum(sizes), max(numbers, default=0) + 1)
 
 
