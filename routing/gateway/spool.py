@@ -10,7 +10,6 @@ old ones.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -34,6 +33,7 @@ from routing.gateway.spool_segment import (
     prepare_folder,
     sync_folder,
 )
+from routing.gateway.spool_waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +87,14 @@ class SpoolWriter:
         self._open: dict[UUID, dict[tuple[type, int], bytes]] = {}  # goes into the next segment
         self._unsynced: list[bytes] = []
         self._held: list[bytes] = []
+        self._done_but_held: list[UUID] = []
         self._dropped = 0
         self._failures = 0
         self._retry_at = 0.0
         self._look_at = 0.0
         self._retired: list[Segment] = []  # the thread syncs and closes them
         self._has_new_name = True
-        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._waiters = Waiters()
         self._is_closing = False
         self._is_closed = False
         self._logged_at = 0.0
@@ -141,10 +142,8 @@ class SpoolWriter:
         """
         if not self._waits_for_disk or self._is_closing:
             return
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
         with self._lock:
-            self._waiters.append((loop, done))
+            done = self._waiters.add()
         self._hurry.set()
         self._dirty.set()
         await done
@@ -174,7 +173,7 @@ class SpoolWriter:
             if self._held:
                 log.error("spool: %d records could not be written", len(self._held))
             self._close_segment()
-        _release(self._waiters)
+        self._waiters.release()
 
     # --- one rule for each kind of record (the lock is held) ----------------------------------------
 
@@ -200,8 +199,11 @@ class SpoolWriter:
             frames[Finish, record.attempt_no] = body
 
     def _keep_done(self, record: RequestDone, body: bytes) -> None:
-        if self._open.pop(record.request_id, None) is not None:
-            self._write_or_hold(body)
+        if record.request_id in self._open:  # until it is written: it may come to a rotation
+            if self._write_or_hold(body):
+                del self._open[record.request_id]
+            else:
+                self._done_but_held.append(record.request_id)
         elif self._held or not self._write(body, self._promised()):
             self._dropped += 1  # refused before any attempt: there is no money in it
 
@@ -231,15 +233,21 @@ class SpoolWriter:
             return True
         return False
 
-    def _write_or_hold(self, body: bytes) -> None:
-        if self._held or not self._write_beyond_cap(body):
-            self._held.append(body)
+    def _write_or_hold(self, body: bytes) -> bool:
+        if not self._held and self._write_beyond_cap(body):
+            return True
+        self._held.append(body)
+        return False
 
     def _flush_held(self) -> None:
         written = 0
         while written < len(self._held) and self._write_beyond_cap(self._held[written]):
             written += 1
         del self._held[:written]
+        if not self._held:
+            for request_id in self._done_but_held:
+                self._open.pop(request_id, None)
+            self._done_but_held.clear()
 
     # --- segments (the lock is held) ----------------------------------------------------------------
 
@@ -346,7 +354,7 @@ class SpoolWriter:
                 self._rotate()
             self._flush_held()
             batch, self._unsynced = self._unsynced, []
-            waiters, self._waiters = self._waiters, []
+            waiters = self._waiters.take()
             retired, self._retired = self._retired, []
             segment = self._segment
             is_new, self._has_new_name = self._has_new_name, False
@@ -355,7 +363,7 @@ class SpoolWriter:
             old.close()
         if problem is not None:
             self._rescue(batch, problem)
-        _release(waiters)
+        waiters.release()
 
     def _sync_all(self, segments: list[Segment], is_new: bool) -> OSError | None:
         problem = None
@@ -384,17 +392,6 @@ class SpoolWriter:
             with self._lock:
                 self._note_failure(again)
                 self._retry_at = time.monotonic() + LOOK_S  # admits nobody until then
-
-
-def _release(waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]) -> None:
-    for loop, done in waiters:
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(_resolve, done)
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
 
 
 _KEEPERS: dict[type, Callable[[SpoolWriter, Any, bytes], None]] = {

@@ -244,6 +244,27 @@ def test_what_is_open_is_repeated_at_the_head_of_the_next_segment(make: Make, fo
     assert open_id not in {record.request_id for record in third.records}
 
 
+def test_a_closing_record_never_stands_in_a_segment_without_its_intent(
+    make: Make, folder: Path
+) -> None:
+    writer = make()
+    running: list[UUID] = []
+    for number in range(1500):
+        running.append(uuid4())
+        writer.append(intent(running[-1]))
+        if len(running) > number % 7:
+            writer.append(finish(running[0]))
+            writer.append(done(running.pop(0)))
+    writer.close()
+    reads = read_folder(folder)
+    assert len(reads) > 5
+    for read in reads:
+        asked: set[UUID] = set()
+        for record in read.records:
+            asked |= {record.request_id} if isinstance(record, Intent) else set()
+            assert record.request_id in asked
+
+
 def test_each_segment_alone_tells_what_is_still_open(make: Make, folder: Path) -> None:
     """So that a reader may delete one after the other."""
     writer = make()
@@ -384,7 +405,10 @@ def test_a_failing_disk_admits_nobody_and_loses_nothing(
     disk.write_error = disk.allocate_error = 0
     eventually(lambda: writer.stats().held_records == 0)
     assert writer.has_room()
-    assert unsettled(records_in(folder)) == set()
+    assert writer.stats().open_requests == 0
+    last = read_folder(folder)[-1].records
+    assert unsettled(last) == set()
+    assert {record.request_id for record in last if isinstance(record, Intent)} == set(opened)
 
 
 def test_what_was_held_comes_before_what_follows(
