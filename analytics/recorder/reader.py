@@ -58,7 +58,7 @@ class SpoolReader:
     def __init__(self, folder: Path, quarantine: Quarantine) -> None:
         self._folder = folder
         self._quarantine = quarantine
-        self._known: set[Path] = set()
+        self._known: dict[Path, Segment] = {}
         self._processes: dict[UUID, Process] = {}
 
     def fill(self, batch: Batch, limit: int, now: float) -> None:
@@ -88,12 +88,15 @@ class SpoolReader:
         self._processes.clear()
 
     def _find_segments(self) -> None:
-        paths = segment_paths(self._folder)
-        self._known.intersection_update(paths)
-        for path in paths:
-            if path not in self._known:
-                self._known.add(path)
-                self._open(path)
+        """A name that we deleted may be there again: a process gives its next spool the same."""
+        paths = set(segment_paths(self._folder))
+        self._known = {
+            path: segment
+            for path, segment in self._known.items()
+            if path in paths and not segment.is_deleted
+        }
+        for path in paths - self._known.keys():
+            self._open(path)
 
     def _open(self, path: Path) -> None:
         try:
@@ -101,8 +104,9 @@ class SpoolReader:
         except BadSegment as exc:
             self._quarantine.move(path, str(exc))
         except FileNotFoundError:
-            self._known.discard(path)
+            pass
         else:
+            self._known[path] = segment
             self._processes.setdefault(segment.header.process_id, Process()).add(segment)
 
     def _read(self, process: Process, batch: Batch, limit: int, now: float) -> None:

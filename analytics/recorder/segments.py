@@ -34,6 +34,7 @@ class Segment:
         self.position = spool.HEADER_BYTES
         self.shipped = self._read_checkpoint()
         self.ended = ""  # rotated | closed
+        self.is_deleted = False
 
     @property
     def has_news(self) -> bool:
@@ -74,8 +75,10 @@ class Segment:
         fresh.replace(self._checkpoint)
 
     def delete(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """The checkpoint goes first: it must not outlive its segment, whose name may come again."""
         self._checkpoint.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        self.is_deleted = True
         self.close()
 
     def close(self) -> None:

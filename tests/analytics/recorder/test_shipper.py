@@ -32,6 +32,16 @@ def drain(shipper: Shipper, clock: Clock) -> None:
         shipper.step()
 
 
+def step_until_gone(path: Path, shipper: Shipper, clock: Clock) -> None:
+    """And not one step further."""
+    for _ in range(10):
+        if not path.exists():
+            return
+        clock.now += 2
+        shipper.step()
+    pytest.fail(f"{path.name} is still there")
+
+
 def left_in(spool: Path) -> list[str]:
     return sorted(path.name for path in spool.iterdir() if path.suffix == ".spool")
 
@@ -66,6 +76,18 @@ def test_a_segment_of_a_living_process_stays_and_a_closed_one_goes(
     assert writer.path.name in left_in(spool)
     writer.close()
     drain(shipper, clock)
+    assert left_in(spool) == []
+
+
+def test_a_name_that_comes_again_is_read_again(spool: Path, shipper: Shipper, clock: Clock) -> None:
+    """A task that opens a spool, closes it and opens the next within one look at the folder."""
+    for _ in range(3):
+        told = Told()
+        writer = Writer(spool)
+        writer.write(told.intent(), told.finish(), told.done())
+        writer.close()
+        step_until_gone(writer.path, shipper, clock)
+    assert RequestLog.objects.count() == 3
     assert left_in(spool) == []
 
 
