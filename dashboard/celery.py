@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -15,9 +15,17 @@ app = Celery("panelboard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
+FIRST_PROBES_EXPIRE_S = 300
+
 
 @setup_logging.connect
 def _log_like_the_rest(**_options: Any) -> None:
     from django.conf import settings
 
     logging.config.dictConfig(settings.LOGGING)
+
+
+@beat_init.connect
+def _measure_what_is_new(**_options: Any) -> None:
+    """A new hub has figures within a minute, instead of after the first interval."""
+    app.send_task("routing.tasks.probe_unmeasured", expires=FIRST_PROBES_EXPIRE_S)

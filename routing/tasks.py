@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from celery import shared_task
 
@@ -25,8 +26,17 @@ def probe_endpoints() -> int:
 
 
 @shared_task
-def probe_provider(provider_id: int) -> str:
-    report = probes.probe(snapshot=load_snapshot(), provider_id=provider_id)
+def probe_unmeasured() -> int:
+    """Only endpoints without any figure: all of a new hub, none of one that was started again."""
+    found = probes.unmeasured(load_snapshot())
+    for provider_id, endpoint_ids in found.items():
+        probe_provider.delay(provider_id, endpoint_ids)
+    return sum(map(len, found.values()))
+
+
+@shared_task
+def probe_provider(provider_id: int, only: Collection[int] | None = None) -> str:
+    report = probes.probe(snapshot=load_snapshot(), provider_id=provider_id, only=only)
     return f"{report.probed} probed, {report.skipped} skipped, {report.cost_usd} USD"
 
 

@@ -72,9 +72,10 @@ class Hub:
         if first_run["simulator_url"]:
             self._start_simulator()
         self._start_web()
-        for name in ("recorder", "worker", "beat"):
+        for name in ("recorder", "worker"):
             self._start_program(name)
         self._await_ready()
+        self._start_program("beat")  # it begins with probes, which need providers that answer
 
     def first_run(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self._config.data / "first-run.json").read_text())
@@ -173,17 +174,20 @@ class Hub:
         )
 
     def _await_ready(self) -> None:
-        healthy = _answers(*self._address)
+        waiting = [_answers(*self._address, "/healthz")]
+        if self.first_run()["simulator_url"]:
+            simulator_port = int(self._environment["SIMULATOR_PORT"])
+            waiting.append(_answers(LOOPBACK_OF_SIMULATOR, simulator_port, "/_control/health"))
 
         def decided() -> bool:
-            return healthy() or self._first_to_fail() is not None
+            return all(answers() for answers in waiting) or self._first_to_fail() is not None
 
         in_time = self._supervisor.wait_until(decided, READY_TIMEOUT_S)
         if failed := self._first_to_fail():
             raise LaunchError(f"{failed} ends each time it is started; the lines above say why")
         if not in_time:
             raise LaunchError(
-                f"the web process did not become ready within {READY_TIMEOUT_S:.0f} s; "
+                f"the hub did not become ready within {READY_TIMEOUT_S:.0f} s; "
                 "the lines above say why"
             )
 
@@ -202,11 +206,11 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _answers(host: str, port: int) -> Callable[[], bool]:
+def _answers(host: str, port: int, path: str) -> Callable[[], bool]:
     def healthy() -> bool:
         connection = http.client.HTTPConnection(host, port, timeout=2)
         try:
-            connection.request("GET", "/healthz")
+            connection.request("GET", path)
             return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False

@@ -12,7 +12,8 @@ import datetime as dt
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -58,9 +59,16 @@ class FrozenSnapshots:
         self.current = snapshot
 
 
-def probe(*, snapshot: Snapshot, provider_id: int) -> ProbeReport:
-    """Probes every routable endpoint of one provider. Blocking; at most 8 requests at once."""
+def probe(
+    *, snapshot: Snapshot, provider_id: int, only: Collection[int] | None = None
+) -> ProbeReport:
+    """Probes the routable endpoints of one provider, all or `only` those with these ids.
+
+    Blocking; at most 8 requests at once.
+    """
     endpoints = routable(snapshot, provider_id)
+    if only is not None:
+        endpoints = [endpoint for endpoint in endpoints if endpoint.id in only]
     random.shuffle(endpoints)  # when the money ends early, it is not always the same who go without
     now = timezone.now()
     paid = [endpoint for endpoint in endpoints if reserve(now.date(), expected_usd(endpoint, now))]
@@ -79,15 +87,26 @@ def probe(*, snapshot: Snapshot, provider_id: int) -> ProbeReport:
     return ProbeReport(len(paid), skipped, actual)
 
 
+def unmeasured(snapshot: Snapshot) -> dict[int, list[int]]:
+    """Ids of routable endpoints without any figure, by provider."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for endpoint in snapshot.endpoints.values():
+        if not endpoint.stats.n and _is_routable(endpoint):
+            found[endpoint.provider.id].append(endpoint.id)
+    return dict(found)
+
+
 def routable(snapshot: Snapshot, provider_id: int) -> list[Endpoint]:
     return [
         endpoint
         for endpoint in snapshot.endpoints.values()
-        if endpoint.provider.id == provider_id
-        and endpoint.status != "retired"
-        and endpoint.credentials
-        and (endpoint.prices or endpoint.is_free)
+        if endpoint.provider.id == provider_id and _is_routable(endpoint)
     ]
+
+
+def _is_routable(endpoint: Endpoint) -> bool:
+    is_priced = bool(endpoint.prices) or endpoint.is_free
+    return endpoint.status != "retired" and bool(endpoint.credentials) and is_priced
 
 
 def expected_usd(endpoint: Endpoint, now: dt.datetime) -> Decimal:

@@ -15,6 +15,7 @@ from routing.models import ProbeDay, Provider
 from routing.services import policies, probes
 from routing.services.keys import probe_key
 from routing.services.probes import ProbeReport
+from routing.services.stats import StatsRow, write_endpoint_stats
 from routing.simulator.server import ThreadedSimulator
 from routing.snapshots import load_snapshot
 from tests.routing.edge import documents
@@ -138,3 +139,18 @@ def test_the_schedule_fans_out_to_active_providers_with_a_key(
 def test_the_task_says_what_it_did(simulated: ThreadedSimulator) -> None:
     said = tasks.probe_provider(Provider.objects.get(slug="alpha").pk)
     assert said.startswith("1 probed, 0 skipped, 0.0")
+
+
+def test_a_start_probes_only_what_nobody_has_measured(
+    simulated: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beta = Provider.objects.get(slug="beta")
+    known, *rest = beta.endpoints.order_by("pk")
+    now = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    write_endpoint_stats([StatsRow(endpoint_id=known.pk, n=1)], updated_at=now)
+    sent: dict[int, list[int]] = {}
+    monkeypatch.setattr(tasks.probe_provider, "delay", sent.__setitem__)
+    assert tasks.probe_unmeasured() == 2
+    assert sent[beta.pk] == [endpoint.pk for endpoint in rest]
+    monkeypatch.undo()
+    assert tasks.probe_provider(beta.pk, sent[beta.pk]).startswith("1 probed")
