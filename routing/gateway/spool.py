@@ -304,12 +304,7 @@ class SpoolWriter:
             self._folder, self._author, number, size, self._clock(), self._files
         )
         self._has_new_name = True
-        use = self._use
-        self._use = use._replace(
-            segments=use.segments + 1,
-            own_segments=use.own_segments + 1,
-            bytes=use.bytes + size,
-        )
+        self._use = self._use.with_own(size)
         return segment
 
     def _close_segment(self) -> None:

@@ -145,6 +145,12 @@ class FolderUse(NamedTuple):
     bytes: int
     next_number: int
 
+    def with_own(self, size: int) -> FolderUse:
+        """Until the next measurement: one more segment of ours."""
+        return FolderUse(
+            self.segments + 1, self.own_segments + 1, self.bytes + size, self.next_number
+        )
+
 
 def measure_folder(folder: Path, author: Author) -> FolderUse:
     """Of all processes together; a segment that vanishes meanwhile counts as gone."""
