@@ -15,7 +15,6 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -35,12 +34,10 @@ from routing.services.keys import probe_key
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-MAX_OUTPUT_TOKENS = 24  # enough for a speed, and not more
+OUTPUT_TOKENS = 24  # enough for a speed, and not more
+MORE_OUTPUT_TOKENS = 192  # where the short answer was over too soon to measure its speed
 MOST_INPUT_TOKENS = 64  # the prompt and what chat templates add to it
-PROBE_BODY: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "Count from 1 to 40, digits separated by blanks."}],
-    "max_tokens": MAX_OUTPUT_TOKENS,
-}
+PROMPT = "Count upwards from one in words, separated by blanks, and stop after 200 words."
 FIGURES = b"event: panelboard\ndata: "
 
 
@@ -48,6 +45,11 @@ class ProbeReport(msgspec.Struct, frozen=True):
     probed: int
     skipped: int  # for lack of money left today
     cost_usd: Decimal
+
+
+class Probed(msgspec.Struct, frozen=True):
+    cost_usd: Decimal = Decimal(0)
+    is_too_quick: bool = False  # a whole answer, but no speed
 
 
 class FrozenSnapshots:
@@ -70,21 +72,33 @@ def probe(
     if only is not None:
         endpoints = [endpoint for endpoint in endpoints if endpoint.id in only]
     random.shuffle(endpoints)  # when the money ends early, it is not always the same who go without
+    first = _round(snapshot, endpoints, OUTPUT_TOKENS)
+    quick = [endpoint for endpoint, probed in first if probed.is_too_quick]
+    second = _round(snapshot, quick, MORE_OUTPUT_TOKENS)
+    costs = [probed.cost_usd for _, probed in [*first, *second]]
+    return ProbeReport(len(first), len(endpoints) - len(first), sum(costs, Decimal(0)))
+
+
+def _round(
+    snapshot: Snapshot, endpoints: Sequence[Endpoint], output_tokens: int
+) -> list[tuple[Endpoint, Probed]]:
+    """One request to each endpoint that today's money still allows."""
     now = timezone.now()
-    paid = [endpoint for endpoint in endpoints if reserve(now.date(), expected_usd(endpoint, now))]
-    skipped = len(endpoints) - len(paid)
-    if skipped:
+    expected = {endpoint.id: expected_usd(endpoint, now, output_tokens) for endpoint in endpoints}
+    paid = [endpoint for endpoint in endpoints if reserve(now.date(), expected[endpoint.id])]
+    if len(paid) < len(endpoints):
         log.warning(
             "daily probe budget of %s USD is used up: %d endpoints of %s are not probed",
             settings.PANELBOARD_PROBE_DAILY_USD,
-            skipped,
+            len(endpoints) - len(paid),
             endpoints[0].provider.slug,
         )
-    costs = asyncio.run(_probe_all(snapshot, _caller(), paid)) if paid else []
-    expected = sum((expected_usd(endpoint, now) for endpoint in paid), Decimal(0))
-    actual = sum(costs, Decimal(0))
-    correct(now.date(), actual - expected)
-    return ProbeReport(len(paid), skipped, actual)
+    if not paid:
+        return []
+    probed = asyncio.run(_probe_all(snapshot, _caller(), paid, output_tokens))
+    actual = sum((one.cost_usd for one in probed), Decimal(0))
+    correct(now.date(), actual - sum(expected[endpoint.id] for endpoint in paid))
+    return list(zip(paid, probed, strict=True))
 
 
 def unmeasured(snapshot: Snapshot) -> dict[int, list[int]]:
@@ -109,9 +123,9 @@ def _is_routable(endpoint: Endpoint) -> bool:
     return endpoint.status != "retired" and bool(endpoint.credentials) and is_priced
 
 
-def expected_usd(endpoint: Endpoint, now: dt.datetime) -> Decimal:
+def expected_usd(endpoint: Endpoint, now: dt.datetime, output_tokens: int) -> Decimal:
     """An upper bound, unless the provider ignores `max_tokens`."""
-    most = Usage(input_total=MOST_INPUT_TOKENS, output_total=MAX_OUTPUT_TOKENS)
+    most = Usage(input_total=MOST_INPUT_TOKENS, output_total=output_tokens)
     return charge(most, endpoint.prices, now).amount_usd
 
 
@@ -142,8 +156,8 @@ def correct(day: dt.date, difference_usd: Decimal) -> None:
 
 
 async def _probe_all(
-    snapshot: Snapshot, caller: Caller, endpoints: Sequence[Endpoint]
-) -> list[Decimal]:
+    snapshot: Snapshot, caller: Caller, endpoints: Sequence[Endpoint], output_tokens: int
+) -> list[Probed]:
     spool = SpoolWriter(
         settings.PANELBOARD_SPOOL_DIR,
         "probe",
@@ -155,7 +169,7 @@ async def _probe_all(
     try:
         slots = asyncio.Semaphore(AT_ONCE)
         return await asyncio.gather(
-            *(_probe_one(gateway, caller, endpoint, slots) for endpoint in endpoints)
+            *(_probe_one(gateway, caller, one.id, output_tokens, slots) for one in endpoints)
         )
     finally:
         await gateway.stop()
@@ -187,13 +201,19 @@ def _caller() -> Caller:
 
 
 async def _probe_one(
-    gateway: Gateway, caller: Caller, endpoint: Endpoint, slots: asyncio.Semaphore
-) -> Decimal:
-    """The cost in USD. A failed probe is a measurement too: it is recorded, not raised."""
+    gateway: Gateway, caller: Caller, endpoint_id: int, tokens: int, slots: asyncio.Semaphore
+) -> Probed:
+    """A failed probe is a measurement too: it is recorded, not raised."""
+    body = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": tokens}
     async with slots:
         last = b""
-        async for data in stream_one(gateway, caller, endpoint.id, dict(PROBE_BODY)):
+        async for data in stream_one(gateway, caller, endpoint_id, body):
             last = data
     if not last.startswith(FIGURES):
-        return Decimal(0)
-    return Decimal(json.loads(last.removeprefix(FIGURES)).get("cost_usd", "0"))
+        return Probed()
+    figures = json.loads(last.removeprefix(FIGURES))
+    is_whole = (figures.get("output_tokens") or 0) >= tokens
+    return Probed(
+        cost_usd=Decimal(figures.get("cost_usd", "0")),
+        is_too_quick=is_whole and figures.get("output_tps") is None,
+    )

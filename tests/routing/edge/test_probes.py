@@ -37,6 +37,11 @@ def records(spool: Path) -> Iterator[Record]:
                 yield decode(item.body)
 
 
+def slowly(simulator: ThreadedSimulator) -> None:
+    """So that one short answer is enough for a speed."""
+    simulator.add_fault("pace", seconds=0.01)
+
+
 def probe(slug: str) -> ProbeReport:
     provider = Provider.objects.get(slug=slug)
     return probes.probe(snapshot=load_snapshot(), provider_id=provider.pk)
@@ -45,6 +50,7 @@ def probe(slug: str) -> ProbeReport:
 def test_each_endpoint_gets_one_streaming_request_that_is_recorded_as_a_probe(
     simulated: ThreadedSimulator, spool: Path
 ) -> None:
+    slowly(simulated)
     report = probe("beta")
     assert (report.probed, report.skipped) == (2, 0)
     written = list(records(spool))
@@ -57,6 +63,17 @@ def test_each_endpoint_gets_one_streaming_request_that_is_recorded_as_a_probe(
     assert all(row.ttft_ms is not None and row.usage.output_total for row in finishes)
     assert len([row for row in written if isinstance(row, RequestDone)]) == 2
     assert report.cost_usd == sum((row.cost_usd for row in finishes), Decimal(0)) > 0
+
+
+def test_who_is_too_quick_for_a_speed_is_asked_for_more(
+    simulated: ThreadedSimulator, spool: Path
+) -> None:
+    assert probe("alpha").probed == 1
+    finishes = [row for row in records(spool) if isinstance(row, Finish)]
+    assert [row.outcome for row in finishes] == [Outcome.OK, Outcome.OK]
+    first, second = (row.usage.output_total for row in finishes)
+    assert (first, second) == (probes.OUTPUT_TOKENS, probes.MORE_OUTPUT_TOKENS)
+    assert ProbeDay.objects.get().spent_usd == sum(row.cost_usd for row in finishes)
 
 
 def test_the_day_is_charged_what_the_probes_really_cost(simulated: ThreadedSimulator) -> None:
