@@ -48,6 +48,8 @@ def estimated_usage(body: dict[str, Any], output_chars: int) -> Usage:
 
 def _weigh_message(message: dict[str, Any]) -> tuple[int, int]:
     content = message.get("content")
+    if type(content) is str and len(message) == 2 and content.isascii():
+        return len(content), 0  # a role and plain text, the common case
     text_bytes, images = _utf8_bytes(content), 0
     for part in dicts_in(content):
         if part.get("type") in _IMAGE_PARTS:

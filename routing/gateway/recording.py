@@ -14,7 +14,7 @@ from routing.adapters.base import UsageNote
 from routing.core.catalog import Endpoint
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.pricing import NO_CHARGE, Charge, CostStatus, charge
-from routing.core.record import Outcome, Record
+from routing.core.record import Finish, Outcome, Record, RequestDone
 from routing.core.usage import Usage, UsageSource
 
 CHARS_PER_TOKEN = 4  # for estimates only; a provider's own count always wins
@@ -24,6 +24,8 @@ class Spool(Protocol):
     """What the gateway needs of its spool. `append` is a plain write: it survives our crash."""
 
     def append(self, record: Record) -> None: ...
+
+    def append_end(self, finish: Finish, done: RequestDone) -> None: ...
 
     def has_room(self) -> bool: ...
 

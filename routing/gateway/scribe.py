@@ -29,6 +29,9 @@ MESSAGE_CHARS = 300
 SURFACE_CHAT = "chat"
 
 
+NO_FACTS = RequestFacts(requested_model="", model="")
+
+
 class Scribe:
     __slots__ = (
         "attempt",
@@ -62,7 +65,7 @@ class Scribe:
         self.received_at = received_at  # monotonic seconds
         self.received_wall = received_wall  # Unix seconds
         self.started_utc = dt.datetime.fromtimestamp(received_wall, dt.UTC)
-        self.facts = RequestFacts(requested_model="", model="")
+        self.facts = NO_FACTS
         self.decision: Decision | None = None
         self.attempt: Attempt | None = None
         self.money: Money | None = None  # of the last attempt that ended
@@ -139,15 +142,16 @@ class Scribe:
     ) -> None:
         """The attempt and the request ended well; to be called before the last byte goes out."""
         now = self.gateway.monotonic()
-        self._finish(
+        finish = self._end_of(
             attempt, Outcome.OK, money, now, None, usage_raw, finish_reason, response_model
         )
+        self.done = True
+        self.gateway.spool.append_end(finish, self._done_record(Outcome.OK, 200, "", now))
         ttft_ms = attempt.ms(attempt.content_at)
         speed_tps = output_speed_tps(
             money.usage.output_total, ttft_ms, attempt.ms(attempt.last_chunk_at)
         )
         self.gateway.health.on_success(attempt.endpoint.id, now, ttft_ms, speed_tps)
-        self.request_done(Outcome.OK, 200, "")
 
     def failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """The attempt failed; the request may go on."""
@@ -162,13 +166,15 @@ class Scribe:
         money = money_of_failure(
             error, usage, chars, self.facts.input_tokens, lambda full: self._priced(attempt, full)
         )
-        self._finish(
-            attempt, outcome_of(error), money, now, error, raw, finish_reason, response_model
+        self.gateway.spool.append(
+            self._end_of(
+                attempt, outcome_of(error), money, now, error, raw, finish_reason, response_model
+            )
         )
         self.gateway.health.on_failure(attempt.endpoint.id, now, error.failure, error.retry_after_s)
         self.gateway.note_failure(attempt.endpoint, error)
 
-    def _finish(
+    def _end_of(
         self,
         attempt: Attempt,
         outcome: Outcome,
@@ -178,37 +184,35 @@ class Scribe:
         usage_raw: bytes,
         finish_reason: str,
         response_model: str,
-    ) -> None:
+    ) -> Finish:
         attempt.settled = True
         self.money = money
         status = attempt.status
         if error is not None and error.status is not None:
             status = error.status
-        self.gateway.spool.append(
-            Finish(
-                request_id=self.request_id,
-                attempt_no=attempt.no,
-                outcome=outcome,
-                http_status=status,
-                error_code=error.code if error is not None else "",
-                error_message=error.message[:MESSAGE_CHARS] if error is not None else "",
-                failure=error.failure if error is not None else "",
-                response_model=response_model,
-                provider_request_id=attempt.provider_request_id,
-                finish_reason=finish_reason,
-                usage=money.usage,
-                usage_raw=usage_raw,
-                cost_usd=money.charge.amount_usd,
-                cost_status=money.status,
-                lines=money.charge.lines,
-                headers_ms=attempt.ms(attempt.headers_at),
-                ttft_ms=attempt.ms(attempt.content_at),
-                ttfa_ms=attempt.ms(attempt.answer_at),
-                last_chunk_ms=attempt.ms(attempt.last_chunk_at),
-                e2e_ms=(now - attempt.sent_at) * 1000.0,
-                content_frames=attempt.reader.content_frames if attempt.reader is not None else 0,
-                dropped_params=attempt.dropped,
-            )
+        return Finish(
+            request_id=self.request_id,
+            attempt_no=attempt.no,
+            outcome=outcome,
+            http_status=status,
+            error_code=error.code if error is not None else "",
+            error_message=error.message[:MESSAGE_CHARS] if error is not None else "",
+            failure=error.failure if error is not None else "",
+            response_model=response_model,
+            provider_request_id=attempt.provider_request_id,
+            finish_reason=finish_reason,
+            usage=money.usage,
+            usage_raw=usage_raw,
+            cost_usd=money.charge.amount_usd,
+            cost_status=money.status,
+            lines=money.charge.lines,
+            headers_ms=attempt.ms(attempt.headers_at),
+            ttft_ms=attempt.ms(attempt.content_at),
+            ttfa_ms=attempt.ms(attempt.answer_at),
+            last_chunk_ms=attempt.ms(attempt.last_chunk_at),
+            e2e_ms=(now - attempt.sent_at) * 1000.0,
+            content_frames=attempt.reader.content_frames if attempt.reader is not None else 0,
+            dropped_params=attempt.dropped,
         )
 
     # --- the request --------------------------------------------------------------------------
@@ -217,35 +221,36 @@ class Scribe:
         if self.done:
             return
         self.done = True
-        caller, facts, attempt, decision = self.caller, self.facts, self.attempt, self.decision
         now = self.gateway.monotonic()
+        self.gateway.spool.append(self._done_record(outcome, status, code, now))
+
+    def _done_record(self, outcome: Outcome, status: int, code: str, now: float) -> RequestDone:
+        caller, facts, attempt, decision = self.caller, self.facts, self.attempt, self.decision
         if attempt is None:
             self.overhead_s = now - self.received_at
         content_at = attempt.content_at if attempt is not None else None
         model = self.gateway.snapshot.models.get(facts.model)
-        self.gateway.spool.append(
-            RequestDone(
-                request_id=self.request_id,
-                received_at=self.received_wall,
-                key_id=caller.key_id,
-                project_id=caller.project_id,
-                organization_id=caller.organization_id,
-                kind=caller.kind,
-                surface=SURFACE_CHAT,
-                requested_model=facts.requested_model,
-                model_id=model.id if model is not None else None,
-                stream=facts.stream,
-                outcome=outcome,
-                http_status=status,
-                error_code=code,
-                attempts=self.attempts,
-                endpoint_id=attempt.endpoint.id if attempt is not None and status == 200 else None,
-                ttft_ms=None if content_at is None else (content_at - self.received_at) * 1000.0,
-                e2e_ms=(now - self.received_at) * 1000.0,
-                overhead_ms=self.overhead_s * 1000.0,
-                simulated=attempt is not None and attempt.endpoint.provider.simulated,
-                policy=decision.policy if decision is not None else "",
-                policy_version=decision.policy_version if decision is not None else 0,
-                decision=decision,
-            )
+        return RequestDone(
+            request_id=self.request_id,
+            received_at=self.received_wall,
+            key_id=caller.key_id,
+            project_id=caller.project_id,
+            organization_id=caller.organization_id,
+            kind=caller.kind,
+            surface=SURFACE_CHAT,
+            requested_model=facts.requested_model,
+            model_id=model.id if model is not None else None,
+            stream=facts.stream,
+            outcome=outcome,
+            http_status=status,
+            error_code=code,
+            attempts=self.attempts,
+            endpoint_id=attempt.endpoint.id if attempt is not None and status == 200 else None,
+            ttft_ms=None if content_at is None else (content_at - self.received_at) * 1000.0,
+            e2e_ms=(now - self.received_at) * 1000.0,
+            overhead_ms=self.overhead_s * 1000.0,
+            simulated=attempt is not None and attempt.endpoint.provider.simulated,
+            policy=decision.policy if decision is not None else "",
+            policy_version=decision.policy_version if decision is not None else 0,
+            decision=decision,
         )

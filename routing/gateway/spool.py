@@ -135,6 +135,19 @@ class SpoolWriter:
         if not self._dirty.is_set():
             self._dirty.set()
 
+    def append_end(self, finish: Finish, done: RequestDone) -> None:
+        """The end of an attempt and of its request, in one write. Like two calls of `append`."""
+        bodies: tuple[bytes, ...] = (encode(finish), encode(done))
+        with self._lock:
+            if self._end_at_once(bodies):
+                self._open.pop(done.request_id, None)
+                bodies = ()
+        if bodies:
+            self.append(finish)
+            self.append(done)
+        elif not self._dirty.is_set():
+            self._dirty.set()
+
     async def durable(self) -> None:
         """With durability `host`: returns when all that was appended so far is on the disk.
 
@@ -238,6 +251,19 @@ class SpoolWriter:
             return True
         self._held.append(body)
         return False
+
+    def _end_at_once(self, bodies: tuple[bytes, ...]) -> bool:
+        """False where it takes more care than one write into a segment with plenty of room."""
+        size = sum(map(len, bodies)) + len(bodies) * FRAME_HEAD_BYTES
+        if self._held or self._is_closed or size > min(self._segment.free, MAX_BODY_BYTES):
+            return False
+        try:
+            self._segment.put_all(bodies)
+        except OSError as problem:
+            self._note_failure(problem)
+            return False
+        self._unsynced.extend(bodies)
+        return True
 
     def _flush_held(self) -> None:
         written = 0

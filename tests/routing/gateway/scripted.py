@@ -134,6 +134,10 @@ class MemorySpool:
     def append(self, record: Record) -> None:
         self.frames.append(encode(record))
 
+    def append_end(self, finish: Finish, done: RequestDone) -> None:
+        self.append(finish)
+        self.append(done)
+
     def has_room(self) -> bool:
         return self.room
 
