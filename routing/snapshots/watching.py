@@ -134,7 +134,7 @@ class SnapshotWatcher:
                     back_off_s = LEAST_BACK_OFF_S
                     await self._listen(connection)
             except (psycopg.Error, OSError) as exc:
-                log.debug("listening for changes ended: %s", exc)
+                self._note_trouble(exc)
             self._stale.set()  # a load tells whether the database is gone, and notices what we missed
             await asyncio.sleep(self._jittered(back_off_s))
             back_off_s = min(back_off_s * 2, MOST_BACK_OFF_S)

@@ -244,7 +244,7 @@ async def test_a_request_has_one_deadline_for_all_its_attempts() -> None:
     bench = Bench(
         stream(ROLE, asyncio.Event()),
         stream(ROLE, asyncio.Event()),
-        deadlines=Deadlines(first_content_s=0.05, total_s=0.08),
+        deadlines=Deadlines(first_content_s=0.2, total_s=0.3),
     )
     client = await bench.ask(stream=True)
     assert client.status == 504
