@@ -105,11 +105,11 @@ class OpenAIStream(EventStream):
             return sse.encode(payload)
         return self._on_any(frame.name, payload)
 
-    def _without_null_usage(self, payload: bytes) -> bytes:
+    @staticmethod
+    def _without_null_usage(payload: bytes) -> bytes:
         """Inside a JSON string the quotes would be escaped, so these bytes are always a field."""
-        if not self._call.wants_usage:
-            for field in _NULL_USAGE:
-                payload = payload.replace(field, b"")
+        for field in _NULL_USAGE:
+            payload = payload.replace(field, b"")
         return payload
 
     def _take_text(self, payload: bytes) -> bool:
@@ -217,7 +217,8 @@ class OpenAIStream(EventStream):
     # --- usage --------------------------------------------------------------------------------
 
     def _take_usage(self, chunk: dict[str, Any], *, has_choices: bool) -> bool:
-        """The last usage wins. Removes it from the chunk if the client did not ask for it."""
+        """The last usage wins. It leaves the chunk: clients add up what they find, and some
+        providers send it twice, so one who asked gets it in one chunk of its own at the end."""
         found = NO_USAGE
         for path in self._quirks.usage_paths:
             raw = dig(chunk, path)
@@ -225,8 +226,6 @@ class OpenAIStream(EventStream):
                 found = self._read_usage(raw, chunk) or found
         if found != NO_USAGE:
             self._usage_came_last = not has_choices
-        if self._call.wants_usage:
-            return False
         removed = [_remove(chunk, path) for path in {*self._quirks.usage_paths, "usage"}]
         return any(removed)
 
