@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf, log
 from random import Random
-from statistics import median
 
 import msgspec
 
@@ -128,10 +127,8 @@ def _guessed_times_ms(candidates: Sequence[Eligible], answer_ms: float) -> list[
 
 
 def _filled(values: list[float | None], assumed: float) -> list[float]:
-    measured = [value for value in values if value]
-    if len(measured) == len(values):
-        return measured
-    typical = median(measured) if measured else assumed
+    measured = sorted(value for value in values if value)
+    typical = measured[len(measured) // 2] if measured else assumed
     return [value or typical for value in values]
 
 

@@ -63,6 +63,7 @@ class Charge(msgspec.Struct, frozen=True):
     unpriced: tuple[Meter, ...] = ()
 
 
+ZERO_USD = Decimal(0)
 NO_CHARGE = Charge(amount_usd=Decimal(0), lines=())
 
 
@@ -161,23 +162,34 @@ def _rank(row: Price) -> tuple[int, int, int, dt.datetime, int]:
 
 
 def quantities(usage: Usage) -> dict[Meter, int]:
-    """Split inclusive totals into the disjoint quantities that are priced."""
+    """Split inclusive totals into the disjoint quantities that are priced; zeros are left out."""
     cached = usage.cache_read or 0
     written_5m = usage.cache_write_5m or 0
     written_1h = usage.cache_write_1h or 0
-    uncached = max((usage.input_total or 0) - cached - written_5m - written_1h, 0)
-    amounts = {
-        Meter.INPUT: uncached,
-        Meter.CACHE_READ: cached,
-        Meter.CACHE_WRITE_5M: written_5m,
-        Meter.CACHE_WRITE_1H: written_1h,
-        Meter.OUTPUT: usage.output_total or 0,
-        Meter.IMAGE: usage.images or 0,
-        Meter.AUDIO_SECOND: usage.audio_seconds or 0,
-        Meter.SEARCH: usage.searches or 0,
-    }
-    return {meter: n for meter, n in amounts.items() if n}
+    uncached = (usage.input_total or 0) - cached - written_5m - written_1h
+    amounts: dict[Meter, int] = {}
+    if uncached > 0:
+        amounts[Meter.INPUT] = uncached
+    if cached:
+        amounts[Meter.CACHE_READ] = cached
+    if written_5m:
+        amounts[Meter.CACHE_WRITE_5M] = written_5m
+    if written_1h:
+        amounts[Meter.CACHE_WRITE_1H] = written_1h
+    if usage.output_total:
+        amounts[Meter.OUTPUT] = usage.output_total
+    for meter, name in _PIECES:
+        pieces = getattr(usage, name)
+        if pieces:
+            amounts[meter] = pieces
+    return amounts
 
+
+_PIECES = (
+    (Meter.IMAGE, "images"),
+    (Meter.AUDIO_SECOND, "audio_seconds"),
+    (Meter.SEARCH, "searches"),
+)
 
 # Where a provider has no row for a cheaper or dearer kind of the same token, the plain row holds.
 _FALLBACK = {
@@ -193,7 +205,9 @@ def charge(usage: Usage, sheet: PriceSheet, moment: dt.datetime, service_tier: s
     amounts = quantities(usage)
     reasoning = usage.reasoning or 0
     if reasoning and Meter.REASONING in rows:
-        amounts[Meter.OUTPUT] = max(amounts.get(Meter.OUTPUT, 0) - reasoning, 0)
+        answer = amounts.pop(Meter.OUTPUT, 0) - reasoning
+        if answer > 0:
+            amounts[Meter.OUTPUT] = answer
         amounts[Meter.REASONING] = reasoning
     if Meter.REQUEST in rows:
         amounts[Meter.REQUEST] = 1
@@ -203,15 +217,15 @@ def charge(usage: Usage, sheet: PriceSheet, moment: dt.datetime, service_tier: s
 def _charge_lines(amounts: dict[Meter, int], rows: dict[Meter, Price]) -> Charge:
     lines: list[ChargeLine] = []
     unpriced: list[Meter] = []
+    total = ZERO_USD
     for meter, quantity in amounts.items():
-        if not quantity:
-            continue
-        row = _row_for(meter, rows)
+        row = rows.get(meter) or _row_for(meter, rows)
         if row is None:
             unpriced.append(meter)
-        else:
-            lines.append(ChargeLine(meter, quantity, row.id, amount_of(quantity, row)))
-    total = sum((line.amount_usd for line in lines), Decimal(0))
+            continue
+        amount_usd = amount_of(quantity, row)
+        total += amount_usd
+        lines.append(ChargeLine(meter, quantity, row.id, amount_usd))
     return Charge(total, tuple(lines), tuple(unpriced))
 
 
@@ -226,7 +240,7 @@ def _row_for(meter: Meter, rows: dict[Meter, Price]) -> Price | None:
 
 def amount_of(quantity: int, row: Price) -> Decimal:
     if row.meter in TOKEN_METERS:
-        return quantity * row.unit_price_usd / TOKENS_PER_PRICE_UNIT
+        return (quantity * row.unit_price_usd).scaleb(-6)  # per 1,000,000, and exact
     return quantity * row.unit_price_usd
 
 

@@ -219,6 +219,8 @@ def _set_stream(body: Body, call: ChatCall, quirks: Quirks) -> None:
 
 def _drop(body: Body, call: ChatCall, quirks: Quirks) -> tuple[str, ...]:
     """Removes what the provider refuses, and tells what the client had sent of it."""
+    if not quirks.drop_params and not quirks.strict_unknown:
+        return ()
     refused = set(quirks.drop_params)
     if quirks.strict_unknown:
         known = KNOWN_PARAMS.union(
