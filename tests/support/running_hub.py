@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -120,8 +121,8 @@ class RunningHub:
 
     def pid_of(self, child: str) -> int:
         """The process that runs as this child now, by what the launcher said last."""
-        said = [line for line in self.lines if f"| {child} " in line and "(process " in line]
-        return int(said[-1].rpartition("(process ")[2].rstrip(")"))
+        said = re.findall(rf"hub +\| .*\b{child}\b.*\(process (\d+)\)", self.output)
+        return int(said[-1])
 
     def descendants(self) -> list[int]:
         assert self.process is not None
