@@ -15,10 +15,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 
 from analytics.partitions import ensure_day
-from analytics.recorder.rows import ATTEMPT, REQUEST, Row, Staging, attempt_row, request_row
+from analytics.recorder.open_requests import Rows
+from analytics.recorder.rows import Row, attempt_row, request_row
+from analytics.recorder.store import add_rows, make_staging
 from analytics.rollups.fill import roll_up
 from routing.core import pricing
 from routing.core.decision import Candidate, Decision
@@ -330,25 +332,15 @@ class Traffic:
         )
 
     def record(self) -> None:
-        """Ships what was drawn on Django's own connection, so a test can roll it back."""
+        """Hands what was drawn to the log, on Django's own connection: a test can roll it back."""
         for day in sorted({row[0] for row in self.requests}):
             ensure_day(day)
-        _ship(ATTEMPT, self.attempts)
-        _ship(REQUEST, self.requests)
+        with transaction.atomic(), connection.cursor() as cursor:
+            make_staging(cursor.cursor)
+            cursor.execute("TRUNCATE stage_attempt, stage_request_log")
+            add_rows(cursor.cursor, Rows(self.attempts, self.requests))
         self.attempts, self.requests = [], []
         roll_up(self.world.now)
-
-
-def _ship(staging: Staging, rows: list[Row]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP TABLE IF EXISTS {staging.name}")
-        columns = ", ".join(f"{name} {kind}" for name, kind in staging.columns.items())
-        cursor.execute(f"CREATE TEMP TABLE {staging.name} ({columns})")
-        with cursor.copy(staging.copy) as copy:  # type: ignore[attr-defined]
-            copy.set_types(staging.types)
-            for row in rows:
-                copy.write_row(row)
-        cursor.execute(staging.insert)
 
 
 def catalog_document() -> dict[str, Any]:
