@@ -27,6 +27,12 @@ OWN_FIELDS = {
 MESSAGE_FIELDS = frozenset(
     {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "function_call"}
 )
+RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+}
 REASONING_FIELDS = frozenset({"reasoning_content", "reasoning", "reasoning_details"})
 PLAIN_ROLES = frozenset({"system", "user", "assistant", "tool", "function"})
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
@@ -36,6 +42,7 @@ def read(provider: Provider, body: dict[str, Any]) -> Ask:
     """Raises Refusal. The model id is looked up by the caller."""
     traits = provider.traits
     _check_fields(provider, body)
+    _check_ranges(body)
     stream = body.get("stream") or False
     wants(isinstance(stream, bool), "stream must be a boolean", param="stream")
     options = body.get("stream_options") or {}
@@ -90,6 +97,13 @@ def _unsupported(provider: Provider, name: str, status: int) -> Refusal:
         code=code,
         param=name,
     )
+
+
+def _check_ranges(body: dict[str, Any]) -> None:
+    for name, (least, most) in RANGES.items():
+        value = body.get(name)
+        good = value is None or (type(value) in (int, float) and least <= value <= most)
+        wants(good, f"'{name}' must be a number from {least} to {most}", param=name)
 
 
 def _whole(body: dict[str, Any], name: str, least: int) -> int | None:

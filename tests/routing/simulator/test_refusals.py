@@ -49,6 +49,10 @@ CASES: list[tuple[str, dict[str, Any], int, str]] = [
     ("groq", {"tools": [{"type": "function"}]}, 400, "function.name is missing"),
     ("groq", {"tool_choice": "required"}, 400, "needs tools"),
     ("groq", {"max_completion_tokens": 0}, 400, "at least 1"),
+    ("groq", {"temperature": "warm"}, 400, "'temperature' must be a number from 0 to 2"),
+    ("groq", {"temperature": 2.5}, 400, "'temperature' must be a number from 0 to 2"),
+    ("groq", {"top_p": True}, 400, "'top_p' must be a number from 0 to 1"),
+    ("groq", {"presence_penalty": -3}, 400, "'presence_penalty' must be a number from -2 to 2"),
     (
         "groq",
         {"messages": [{"role": "assistant", "content": "x", "reasoning_content": "y"}]},
