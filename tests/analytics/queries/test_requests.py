@@ -104,7 +104,11 @@ def test_a_row_tells_what_its_attempts_cost_together(world: World, log: Log) -> 
     assert (row.input_tokens, row.output_tokens) == (1000, 500)
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "a:b:c", pack("another list", ["x", "y"])])
+@pytest.mark.parametrize(
+    "cursor",
+    ["nonsense", "a:b:c", pack("another list", ["x", "y"])],
+    ids=["noise", "parts", "of another list"],
+)
 def test_a_cursor_that_is_not_ours_is_refused(world: World, cursor: str) -> None:
     with pytest.raises(BadCursor, match="start again"):
         request_page(everything(), cursor)
