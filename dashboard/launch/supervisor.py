@@ -175,7 +175,7 @@ class Supervisor:
             self._schedule_restart(child)
             return
         assert child.process is not None
-        self.console.say(f"restarted {child.name} (process {child.process.pid})")
+        self.console.say(f"{child.name} is running again (process {child.process.pid})")
 
     # --- processes ----------------------------------------------------------------------------
 

@@ -86,12 +86,12 @@ def test_it_starts_a_crashed_child_again_and_says_so(stage: Stage) -> None:
     stage.wait_for("| up", count=2)
     assert "web ended unexpectedly (killed by SIGKILL)" in stage.text
     assert "web is started again in 0.05 s" in stage.text
-    assert "restarted web" in stage.text
+    assert "web is running again" in stage.text
 
 
 def test_each_crash_in_a_row_waits_twice_as_long(stage: Stage) -> None:
     stage.run("web", "raise SystemExit(3)")
-    stage.wait_for("restarted web", count=3)
+    stage.wait_for("web is running again", count=3)
     pauses = re.findall(r"started again in (\S+) s", stage.text)
     assert pauses[:3] == ["0.05", "0.1", "0.2"]
     assert "exit code 3" in stage.text
@@ -110,7 +110,7 @@ def test_a_child_that_cannot_be_started_is_tried_again(stage: Stage) -> None:
     stage.supervisor.start(child)
     assert child.process is not None
     child.process.kill()
-    stage.wait_for("restarted postgres")
+    stage.wait_for("postgres is running again")
     assert "postgres could not be started: the disk is full" in stage.text
 
 

@@ -178,7 +178,7 @@ def test_a_crashed_child_is_started_again(own_hub: RunningHub, child: str) -> No
     said = len(own_hub.lines)
     os.kill(own_hub.pid_of(child), 9)
     own_hub.wait_for_line(f"{child} ended unexpectedly (killed by SIGKILL)", 30, after=said)
-    own_hub.wait_for_line(f"restarted {child}", 60, after=said)
+    own_hub.wait_for_line(f"{child} is running again", 60, after=said)
     assert answers(own_hub)
 
 
