@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
 
 import psycopg
 from csp.middleware import CSPMiddleware, PolicyParts
@@ -9,12 +12,32 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 from typing_extensions import override
 
+from dashboard import deadline
 from dashboard.views import errors
 
 logger = logging.getLogger(__name__)
+
+
+@sync_and_async_middleware
+def deadline_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[..., Any]:
+    """The first of all: whatever reads the database for a request does so within its time."""
+    if iscoroutinefunction(get_response):
+
+        async def answer_async(request: HttpRequest) -> Any:
+            with deadline.within(deadline.REQUEST_S):
+                return await get_response(request)
+
+        return answer_async
+
+    def answer(request: HttpRequest) -> Any:
+        with deadline.within(deadline.REQUEST_S):
+            return get_response(request)
+
+    return answer
 
 
 class DatabaseAwayMiddleware(MiddlewareMixin):

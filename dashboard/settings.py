@@ -9,6 +9,7 @@ from csp import constants as csp
 
 from dashboard import broker, schedule, secrets_file
 from dashboard.admin_look import UNFOLD as UNFOLD
+from dashboard.deadline import BoundedConnection
 from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -65,6 +66,7 @@ INSTALLED_APPS = [
     "dashboard",
 ]
 MIDDLEWARE = [
+    "dashboard.middleware.deadline_middleware",
     "django.middleware.security.SecurityMiddleware",
     "dashboard.middleware.ContentPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -116,6 +118,7 @@ def _database(url: str) -> dict[str, object]:
                 "max_size": env_int("PANELBOARD_DB_POOL", 10, least=2),
                 "timeout": 5,
                 "max_idle": 120,
+                "connection_class": BoundedConnection,
             },
             "connect_timeout": 3,
             "options": "-c statement_timeout=10000 -c lock_timeout=5000",

@@ -154,13 +154,13 @@ def success(share: Share | None, least: float = 0.0) -> SafeString:
 
 
 @register.filter
-def share_words(share: Share) -> str:
-    """`0 of 100 failed (true rate could be up to 3.6%)`, or the interval where some failed."""
+def share_words(share: Share, verb: str = "failed") -> str:
+    """`0 of 100 failed (true rate could be up to 3.7%)`, or the interval where some failed."""
     failed = share.n - share.k
     if failed == 0:
         ceiling = formatting.percent(1 - share.low)
-        return f"0 of {share.n:,} failed (true rate could be up to {ceiling})"
-    return f"{failed:,} of {share.n:,} failed; 95% interval {formatting.percent_range(share.low, share.high)}"
+        return f"0 of {share.n:,} {verb} (true rate could be up to {ceiling})"
+    return f"{failed:,} of {share.n:,} {verb}; 95% interval {formatting.percent_range(share.low, share.high)}"
 
 
 @register.filter

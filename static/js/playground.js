@@ -41,6 +41,7 @@ class Column {
   constructor(root) {
     this.root = root;
     this.text = root.querySelector(".text");
+    this.receipt = root.querySelector("[data-receipt]");
   }
 
   gauge(name, value) {
@@ -49,6 +50,7 @@ class Column {
 
   reset() {
     this.text.replaceChildren();
+    this.receipt.hidden = true;
     this.reasoning = null;
     this.first = null;
     this.chunks = 0;
@@ -118,10 +120,8 @@ class Column {
     this.gauge("speed", figures.output_tps == null ? "–" : `${Math.round(figures.output_tps)} tok/s`);
     this.gauge("tokens", figures.output_tokens ?? "–");
     this.gauge("cost", figures.cost_usd == null ? "–" : money(figures.cost_usd));
-    const link = document.createElement("a");
-    link.href = `/requests/${figures.request_id}/`;
-    link.textContent = "Receipt";
-    this.root.querySelector("[data-gauge=cost]").append(" ", link);
+    this.receipt.href = `/requests/${figures.request_id}/`;
+    this.receipt.hidden = false;
   }
 
   fail(words) {
