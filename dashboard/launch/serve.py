@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+from contextlib import suppress
 
 import uvicorn
 
@@ -39,7 +40,8 @@ def serve(arguments: list[str]) -> None:
         date_header=True,
         proxy_headers=False,
     )
-    uvicorn.Server(config).run(sockets=[_listener(chosen.fd)])
+    with suppress(KeyboardInterrupt):  # raised again by uvicorn after a clean stop
+        uvicorn.Server(config).run(sockets=[_listener(chosen.fd)])
 
 
 def _listener(descriptor: int | None) -> socket.socket:
