@@ -49,8 +49,11 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def hub(hub_folder: Path) -> Iterator[RunningHub]:
-    """One whole hub with the provider simulator, shared by all tests that ask for it."""
-    running = RunningHub(hub_folder, {"SIMULATOR_SPEED": "20"})
+    """One whole hub with the provider simulator, shared by all tests that ask for it.
+
+    The simulator keeps to the providers' real pace: a faster one leaves no speed to be measured.
+    """
+    running = RunningHub(hub_folder)
     running.start()
     yield running
     running.stop()

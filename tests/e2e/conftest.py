@@ -6,7 +6,7 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from tests.support.hub_tools import Rest, SimulatorControl, raw_client
+from tests.support.hub_tools import MODEL, Rest, SimulatorControl, raw_client
 from tests.support.running_hub import RunningHub
 
 
@@ -28,6 +28,21 @@ def rest(hub: RunningHub) -> Iterator[Rest]:
     opened = Rest(hub)
     yield opened
     opened.http.close()
+
+
+@pytest.fixture(scope="session")
+def model_of(client: OpenAI) -> dict[str, str]:
+    """For each dialect a model that is spoken to in it."""
+    listed = {
+        model.id: {entry["provider"] for entry in model.model_extra["providers"]}
+        for model in client.models.list()
+        if model.model_extra is not None
+    }
+    return {
+        "openai_compat": f"{MODEL}:groq",
+        "anthropic": next(name for name, hosts in listed.items() if hosts == {"anthropic"}),
+        "gemini": next(name for name, hosts in listed.items() if hosts == {"gemini"}),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def test_every_stream_of_a_killed_gateway_is_settled_once_and_to_the_last_digit(
     simulator.http.delete("/_control/journal")
     said = len(crash_hub.lines)
     finished = asyncio.run(run_streams_and_kill(crash_hub, kill_after_s=3.0))
-    crash_hub.wait_for_line("restarted web", 30, after=said)
+    crash_hub.wait_for_line("web is running again", 30, after=said)
     assert not all(finished), "the kill came too late to cut anything"
     deadline = time.monotonic() + SETTLED_WITHIN_S
     while True:
@@ -160,7 +160,7 @@ def test_a_killed_postgres_comes_back_and_everything_goes_on(crash_hub: RunningH
             client.post("/v1/chat/completions", json=chat_body(model=f"{MODEL}:groq", max_tokens=5))
             for _ in range(10)
         ]
-    crash_hub.wait_for_line("restarted postgres", 30, after=said)
+    crash_hub.wait_for_line("postgres is running again", 30, after=said)
     assert {answer.status_code for answer in answers} == {200}
     for answer in answers:
         assert rest.receipt(answer.headers["x-request-id"])["outcome"] == "ok"

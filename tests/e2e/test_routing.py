@@ -15,12 +15,13 @@ from tests.support.hub_tools import MODEL, Rest, SimulatorControl, chat_body, mo
 
 pytestmark = pytest.mark.e2e
 
-MEASURED_WITHIN_S = 60.0
+MEASURED_WITHIN_S = 100.0
 
 
 def providers_of(http: httpx.Client, model: str = MODEL) -> dict[str, dict[str, Any]]:
+    """Those that are routed to now."""
     listed = http.get(f"/v1/models/{model}").json()["providers"]
-    return {entry["provider"]: entry for entry in listed}
+    return {entry["provider"]: entry for entry in listed if entry["status"] == "live"}
 
 
 def measured(http: httpx.Client) -> dict[str, dict[str, Any]]:
@@ -94,26 +95,42 @@ def test_a_fault_at_the_first_provider_is_answered_by_the_second_and_billed_once
 
 
 @pytest.mark.parametrize(
-    "fault", ["error_first_frame", "error_200", "html_200", "empty_200", "refuse"]
+    ("first", "fault"),  # each at a provider of its own: five failures in a row put one out of use
+    [
+        ("groq", "error_first_frame"),
+        ("cerebras", "error_200"),
+        ("novita", "html_200"),
+        ("deepinfra", "empty_200"),
+        ("baseten", "refuse"),
+    ],
 )
 def test_a_stream_that_fails_before_its_content_is_answered_by_the_next_provider(
-    client: OpenAI, simulator: SimulatorControl, fault: str
+    client: OpenAI, simulator: SimulatorControl, first: str, fault: str
 ) -> None:
-    with simulator.fault("groq", fault):
+    with simulator.fault(first, fault):
         answer = client.chat.completions.with_raw_response.create(
-            **chat_body(stream=True), extra_body={"provider": {"order": ["groq", "together"]}}
+            **chat_body(stream=True), extra_body={"provider": {"order": [first, "together"]}}
         )
         text = "".join(c.choices[0].delta.content or "" for c in answer.parse() if c.choices)
     assert text
     assert answer.headers["x-panelboard-provider"] == "together"
 
 
-@pytest.mark.parametrize("fault", ["cut", "error_at", "malformed_frame"])
+@pytest.mark.parametrize(
+    ("provider", "fault"),
+    [("nebius", "cut"), ("sambanova", "error_at"), ("hyperbolic", "malformed_frame")],
+)
 def test_a_stream_that_breaks_after_content_ends_with_an_error_and_no_done(
-    http: httpx.Client, client: OpenAI, simulator: SimulatorControl, rest: Rest, fault: str
+    http: httpx.Client,
+    client: OpenAI,
+    simulator: SimulatorControl,
+    rest: Rest,
+    provider: str,
+    fault: str,
 ) -> None:
-    body = chat_body(stream=True, provider={"order": ["groq"]}, max_tokens=200)
-    with simulator.fault("groq", fault, after_chunks=5):
+    """At providers that cannot be asked for the cost later, so that the estimate stays."""
+    body = chat_body("Write 100 words.", stream=True, provider={"only": [provider]})
+    with simulator.fault(provider, fault, after_chunks=10):
         raw = http.post("/v1/chat/completions", json=body)
         with pytest.raises(openai.APIError):
             list(
@@ -121,7 +138,7 @@ def test_a_stream_that_breaks_after_content_ends_with_an_error_and_no_done(
                     model=MODEL,
                     messages=body["messages"],
                     stream=True,
-                    extra_body={"provider": {"order": ["groq"]}},
+                    extra_body={"provider": {"only": [provider]}},
                 )
             )
     frames = [line for line in raw.text.splitlines() if line.startswith("data: ")]
@@ -129,10 +146,9 @@ def test_a_stream_that_breaks_after_content_ends_with_an_error_and_no_done(
     assert '"error"' in frames[-1]
     assert "[DONE]" not in raw.text
     assert len(frames) > 2
-    receipt = rest.receipt(raw.headers["x-request-id"])
-    assert len(receipt["attempts"]) == 1
-    assert receipt["attempts"][0]["cost_status"] == "estimated"
-    assert money(receipt["attempts"][0]["cost_usd"]) > 0
+    (attempt,) = rest.receipt(raw.headers["x-request-id"])["attempts"]
+    assert attempt["cost_status"] == "estimated"
+    assert money(attempt["cost_usd"]) > 0
 
 
 def test_a_provider_that_refuses_the_hubs_key_is_never_the_clients_401(
@@ -152,7 +168,7 @@ def test_filters_that_leave_nothing_name_the_exclusion_codes(http: httpx.Client)
     assert answer.status_code == httpx.codes.NOT_FOUND
     error = answer.json()["error"]
     assert error["code"] == "no_endpoint"
-    assert set(error["detail"]["excluded_by"]) == {"max_price"}
+    assert "max_price" in error["detail"]["excluded_by"]
 
 
 def test_the_bill_of_a_request_is_usage_times_the_listed_price(

@@ -54,7 +54,7 @@ class Rest:
         """Waits until the request is in the log."""
         deadline = time.monotonic() + SETTLED_WITHIN_S
         while True:
-            answer = self.http.get(f"/requests/{request_id}/")
+            answer = self.http.get(f"/requests/{request_id}")
             if answer.status_code == httpx.codes.OK:
                 found: dict[str, Any] = answer.json()
                 return found
