@@ -118,6 +118,19 @@ def test_a_second_hub_runs_beside_the_first(hub: RunningHub) -> None:
             assert second.stop() == 0
 
 
+def test_without_simulator_and_keys_it_starts_and_says_what_is_missing() -> None:
+    with data_folder() as folder:
+        bare = RunningHub(folder, {"PANELBOARD_SIMULATOR": "off"}).start()
+        try:
+            assert "none has a key yet: store one in the admin" in bare.output
+            assert "simulator started" not in bare.output
+            refused = ask(bare)
+            assert refused.status_code in (404, 503), refused.text
+            assert refused.json()["error"]["message"]
+        finally:
+            assert bare.stop() == 0
+
+
 def test_a_second_start_with_the_same_data_folder_is_refused(hub: RunningHub) -> None:
     refused = up(hub.data)
     assert refused.returncode == 1
