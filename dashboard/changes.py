@@ -30,7 +30,10 @@ class Change:
 
 def recent(now: dt.datetime) -> list[Change]:
     """The same for everyone, and slow to move: a process works it out once a minute."""
-    found: list[Change] = cache.get_or_set(_CACHE_KEY, lambda: _read(now), CACHE_S)
+    found: list[Change] | None = cache.get(_CACHE_KEY)
+    if found is None:
+        found = _read(now)
+        cache.set(_CACHE_KEY, found, CACHE_S)
     return found
 
 

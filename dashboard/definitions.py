@@ -11,7 +11,7 @@ class Definition:
     meaning: str
     formula: str
     method: str = "Exact: summed from quarter-hour rollups of every recorded request."
-    api: str = ""  # the REST call that gives the same figure
+    api: str = ""  # name of the REST route that gives the same figure
 
 
 _QUANTILE = (
@@ -20,7 +20,7 @@ _QUANTILE = (
     "its upper end is left out where n is too small to know it."
 )
 _WILSON = "Wilson 95 % interval: how far the true rate could lie from the observed one."
-_USAGE = "/api/v1/billing/usage"
+_USAGE = "rest:billing-usage"
 _PRICES = "Approved price rows in force now, for a short request without a service tier."
 
 DEFINITIONS = {
@@ -89,7 +89,7 @@ DEFINITIONS = {
         "What the provider asks for 1M tokens, from its own listing or price page.",
         "the approved price row in force now",
         method=_PRICES,
-        api="/api/v1/providers",
+        api="rest:providers",
     ),
     "blended": Definition(
         "Blended price 3:1",
@@ -97,7 +97,7 @@ DEFINITIONS = {
         "input and one quarter is output.",
         "(3 × input price + 1 × output price) ÷ 4",
         method=_PRICES,
-        api="/api/v1/models",
+        api="rest:models",
     ),
     "cost_status": Definition(
         "Cost status",
@@ -113,7 +113,6 @@ DEFINITIONS = {
         "The sum over its attempts, failed ones included, and over later corrections.",
         "quantity × unit price ÷ 1,000,000 for tokens, quantity × unit price for the rest",
         method="Exact, with the price rows in force when the request started.",
-        api="/api/v1/requests/{id}",
     ),
     "overhead": Definition(
         "Hub overhead",

@@ -14,7 +14,7 @@ from django.http import QueryDict
 from typing_extensions import override
 
 from analytics.queries.types import Filters, Period, Scope, ceil_to_cell
-from dashboard import words
+from dashboard import throttle, words
 from routing.selectors.pages import ProjectFacts
 
 PERIODS = {
@@ -183,7 +183,20 @@ class LoginForm(AuthenticationForm):
         "invalid_login": "That name and password do not fit together. "
         "The first admin's login stands in first-run.json in the data folder.",
         "inactive": "This account is switched off. Ask an admin to switch it on.",
+        "throttled": "Too many failed attempts. Wait a minute, then try again.",
     }
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        account = str(self.cleaned_data.get("username", ""))
+        address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request else ""
+        if throttle.is_blocked(account, address):
+            raise forms.ValidationError(self.error_messages["throttled"], code="throttled")
+        try:
+            return super().clean()
+        except forms.ValidationError:
+            throttle.count_failure(account, address)
+            raise
 
 
 class KeyForm(forms.Form):

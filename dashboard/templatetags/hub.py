@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django import template
+from django.http import QueryDict
 from django.template.context import RequestContext
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -309,7 +311,7 @@ def instant(moment: dt.datetime) -> SafeString:
 @register.simple_tag(takes_context=True)
 def link_with(context: RequestContext, **changes: Any) -> str:
     """The present address with some GET parameters changed; an empty value takes one away."""
-    query = context["request"].GET.copy()
+    query: QueryDict = context["request"].GET.copy()
     for name, value in changes.items():
         query.pop(name, None)
         if value not in ("", None):
@@ -356,7 +358,7 @@ def why(
         "freshness": context.get("freshness"),
         "n": n,
         "rows": rows,
-        "api": api or definition.api,
+        "api": api or (reverse(definition.api) if definition.api else ""),
     }
 
 

@@ -32,7 +32,7 @@ DIMENSIONS: dict[Dimension, str] = {
 def spend(request: HttpRequest) -> HttpResponse:
     form = MonthForm(request.GET, common.now())
     month, scope = form.chosen, person_of(request).spend_scope
-    by = next((name for name in DIMENSIONS if name == request.GET.get("by")), "provider")
+    by = _dimension(request.GET.get("by", ""))
     bill = queries.monthly_bill(scope, month)
     period = _period(month)
     points = queries.cost_series(Filters(scope=scope, period=period), by, bucket="day")
@@ -58,6 +58,13 @@ def spend(request: HttpRequest) -> HttpResponse:
             "curl": snippets.rest(request.build_absolute_uri(_api_url(month))),
         },
     )
+
+
+def _dimension(asked: str) -> Dimension:
+    for name in DIMENSIONS:
+        if name == asked:
+            return name
+    return "provider"
 
 
 def _period(month: dt.date) -> Period:

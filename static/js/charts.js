@@ -64,4 +64,6 @@ function redraw() {
   boxes.filter((box) => box.dataset.drawn).forEach(draw);
 }
 document.addEventListener("panelboard:theme", redraw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+  matchMedia(query).addEventListener("change", redraw);
+}

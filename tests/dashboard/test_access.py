@@ -5,10 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from django.core.cache import cache
 from django.core.checks import run_checks
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
+from dashboard import throttle
 from dashboard.access import PUBLIC, SIGNED_IN, access, undeclared
 from tests.dashboard.conftest import Enter
 from tests.dashboard.world import World
@@ -150,3 +152,24 @@ def test_logging_out_ends_the_session(world: World, enter: Enter) -> None:
     client = enter(world.owner)
     assert client.post("/logout/")["Location"] == "/login/"
     assert client.get("/")["Location"].startswith("/login/")
+
+
+def test_guessing_a_password_is_slowed_down(empty_hub: World, enter: Enter) -> None:
+    olga = empty_hub.owner
+    olga.set_password("a long enough one")
+    olga.save()
+    client = enter(None)
+    for _ in range(throttle.PER_ACCOUNT):
+        client.post("/login/", {"username": "olga", "password": "wrong"})
+    right = {"username": "OLGA", "password": "a long enough one"}
+    assert "Wait a minute" in client.post("/login/", right).content.decode()
+    cache.clear()  # a minute later
+    right["username"] = "olga"
+    assert client.post("/login/", right).status_code == 302
+
+
+def test_one_address_cannot_try_many_accounts(empty_hub: World, enter: Enter) -> None:
+    for number in range(throttle.PER_ADDRESS):
+        throttle.count_failure(f"account {number}", "192.0.2.1")
+    assert throttle.is_blocked("another", "192.0.2.1")
+    assert not throttle.is_blocked("another", "192.0.2.2")
