@@ -41,12 +41,12 @@ PUBLIC = Policy("public", lambda person: True, needs_login=False)
 SIGNED_IN = Policy("signed in", lambda person: True)
 MAY_SEE_SPEND = Policy(
     "sees spend",
-    lambda person: person.is_staff or bool(person.spend_projects),
+    lambda person: person.sees_spend,
     refusal="You are not a member of any organization yet. Ask an owner to add you.",
 )
 MAY_SEE_REQUESTS = Policy(
     "sees requests",
-    lambda person: person.is_staff or bool(person.request_projects),
+    lambda person: person.sees_requests,
     refusal="Single requests are for members of a project; billing viewers see sums only. "
     "Ask an owner of the organization for the member role.",
 )

@@ -17,12 +17,20 @@ from analytics.queries.types import Filters, Period, Scope, ceil_to_cell
 from dashboard import throttle, words
 from routing.selectors.pages import ProjectFacts
 
+LENGTHS = {
+    "1h": dt.timedelta(hours=1),
+    "24h": dt.timedelta(hours=24),
+    "7d": dt.timedelta(days=7),
+    "30d": dt.timedelta(days=30),
+    "90d": dt.timedelta(days=90),
+}
 PERIODS = {
-    "1h": ("Last hour", dt.timedelta(hours=1)),
-    "24h": ("Last 24 hours", dt.timedelta(hours=24)),
-    "7d": ("Last 7 days", dt.timedelta(days=7)),
-    "30d": ("Last 30 days", dt.timedelta(days=30)),
-    "90d": ("Last 90 days", dt.timedelta(days=90)),
+    "1h": "Last hour",
+    "24h": "Last 24 hours",
+    "7d": "Last 7 days",
+    "month": "This month",  # UTC, from its first instant
+    "30d": "Last 30 days",
+    "90d": "Last 90 days",
 }
 DEFAULT_PERIOD = "7d"
 
@@ -46,12 +54,16 @@ class Chip:
     remove_url: str
 
 
+def month_start(end: dt.datetime) -> dt.datetime:
+    """Of the month that ends at or holds the instant before `end`."""
+    last = end - dt.timedelta(microseconds=1)
+    return last.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
 class FilterForm(forms.Form):
     """One bar for a whole page. Wrong values are named and left out, never guessed."""
 
-    period = forms.ChoiceField(
-        choices=[(key, label) for key, (label, _) in PERIODS.items()], required=False
-    )
+    period = forms.ChoiceField(choices=[*PERIODS.items()], required=False)
     provider = forms.ChoiceField(required=False)
     model = forms.ChoiceField(required=False)
     project = forms.ChoiceField(required=False)
@@ -90,21 +102,30 @@ class FilterForm(forms.Form):
             del self.fields[name]
 
     @property
-    def length(self) -> dt.timedelta:
-        return PERIODS[self._chosen("period") or DEFAULT_PERIOD][1]
+    def _period(self) -> str:
+        return self._chosen("period") or DEFAULT_PERIOD
 
     @property
     def period_words(self) -> str:
         """`the last 7 days`, or its dates when the window was moved back."""
-        if not self.cleaned_data.get("until"):
-            return "the " + PERIODS[self._chosen("period") or DEFAULT_PERIOD][0].lower()
-        return f"{self.span.start:%Y-%m-%d %H:%M} to {self.span.end:%Y-%m-%d %H:%M} UTC"
+        if self.cleaned_data.get("until"):
+            return f"{self.span.start:%Y-%m-%d %H:%M} to {self.span.end:%Y-%m-%d %H:%M} UTC"
+        words = PERIODS[self._period].lower()
+        return words if self._period == "month" else f"the {words}"
 
     @property
     def span(self) -> Period:
         until: dt.datetime | None = self.cleaned_data.get("until")
         end = ceil_to_cell(min(until, self._now) if until else self._now)
-        return Period(end - self.length, end)
+        return Period(self._start_of(end), end)
+
+    def _start_of(self, end: dt.datetime) -> dt.datetime:
+        length = LENGTHS.get(self._period)
+        return month_start(end) if length is None else end - length
+
+    def _after(self, end: dt.datetime) -> dt.datetime:
+        length = LENGTHS.get(self._period)
+        return month_start(end + dt.timedelta(days=32)) if length is None else end + length
 
     def filters(self, scope: Scope) -> Filters:
         return Filters(
@@ -159,7 +180,7 @@ class FilterForm(forms.Form):
         """Empty when the window already ends now."""
         if not self.cleaned_data.get("until") or self.span.end >= self._now:
             return ""
-        end = self.span.end + self.length
+        end = self._after(self.span.end)
         return self._without("until") if end >= self._now else self._moved_to(end)
 
     def _moved_to(self, end: dt.datetime) -> str:

@@ -19,6 +19,14 @@ class Person:
     spend_projects: tuple[ProjectFacts, ...]  # whose sums they may read
 
     @property
+    def sees_requests(self) -> bool:
+        return self.is_staff or bool(self.request_projects)
+
+    @property
+    def sees_spend(self) -> bool:
+        return self.is_staff or bool(self.spend_projects)
+
+    @property
     def request_scope(self) -> Scope:
         return self._scope(self.request_projects)
 

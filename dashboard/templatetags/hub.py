@@ -338,8 +338,11 @@ def sort_state(context: RequestContext, key: str) -> SafeString:
 
 
 @register.simple_tag
-def query(**parameters: Any) -> str:
-    return urlencode({name: value for name, value in parameters.items() if value not in ("", None)})
+def rows_query(dimension: str, row: BreakdownRow, until: str) -> str:
+    """The requests behind a line of the month's bill."""
+    values = {"provider": row.slug, "model": row.label}
+    asked = {"period": "month", dimension: values.get(dimension, row.id), "until": until}
+    return urlencode({name: value for name, value in asked.items() if value})
 
 
 # --- why this number -----------------------------------------------------------------------------

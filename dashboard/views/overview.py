@@ -14,6 +14,7 @@ from analytics import queries
 from analytics.queries.types import Filters, Period, Scope, ceil_to_cell
 from dashboard import changes, snippets
 from dashboard.access import SIGNED_IN, access
+from dashboard.forms import month_start
 from dashboard.people import Person, person_of
 from dashboard.views import common
 from routing.selectors import pages as catalog
@@ -36,7 +37,7 @@ class Trend:
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     person, now = person_of(request), common.now()
-    if not (person.is_staff or person.spend_projects):
+    if not person.sees_spend:
         return common.plain_page(request, "pages/welcome.html", {})
     month = _month_to_date(now)
     filters = Filters(scope=person.spend_scope, period=month)
@@ -55,14 +56,14 @@ def overview(request: HttpRequest) -> HttpResponse:
             "providers": queries.breakdown(filters, "provider")[:TOP_ROWS],
             "models": queries.breakdown(filters, "model")[:TOP_ROWS],
             "is_simulated": bool(headline.simulated_share),
-            "may_see_requests": person.is_staff or bool(person.request_projects),
+            "rows_url": f"{reverse('requests')}?period=month" if person.sees_requests else "",
         },
     )
 
 
 def _month_to_date(now: dt.datetime) -> Period:
-    start = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return Period(start, ceil_to_cell(now))
+    end = ceil_to_cell(now)
+    return Period(month_start(end), end)
 
 
 def _ever(scope: Scope, now: dt.datetime) -> bool:

@@ -11,6 +11,7 @@ from analytics import queries
 from analytics.queries.types import BreakdownRow, Measurement
 from dashboard import boards, comparison
 from dashboard.access import SIGNED_IN, access
+from dashboard.forms import FilterForm
 from dashboard.people import person_of
 from dashboard.views import common
 from routing.selectors import pages as catalog
@@ -87,8 +88,12 @@ def provider_page(request: HttpRequest, slug: str) -> HttpResponse:
             "period": form.span,
             "overall": overall,
             "spend": spend,
-            "may_see_requests": person.is_staff or bool(person.request_projects),
+            "rows_url": _rows_url(provider, form) if person.sees_requests else "",
             "models": len({row.model.id for row in endpoints if row.is_live}),
         },
         crumbs=[("Providers", reverse("providers")), (provider.name, "")],
     )
+
+
+def _rows_url(provider: ProviderFacts, form: FilterForm) -> str:
+    return form.address(reverse("requests"), provider=provider.slug)

@@ -31,7 +31,8 @@ DIMENSIONS: dict[Dimension, str] = {
 @require_safe
 def spend(request: HttpRequest) -> HttpResponse:
     form = MonthForm(request.GET, common.now())
-    month, scope = form.chosen, person_of(request).spend_scope
+    month, person = form.chosen, person_of(request)
+    scope = person.spend_scope
     by = _dimension(request.GET.get("by", ""))
     bill = queries.monthly_bill(scope, month)
     period = _period(month)
@@ -53,6 +54,8 @@ def spend(request: HttpRequest) -> HttpResponse:
             "chart": charts.spend_by_day(points, month, _last_day(month, common.now().date())),
             "is_simulated": bool(bill.simulated_usd),
             "is_running": month == form.this_month,
+            "rows_url": reverse("requests") if person.sees_requests else "",
+            "until": "" if month == form.this_month else f"{period.end:%Y-%m-%dT%H:%MZ}",
             "csv_url": reverse("spend-csv") + f"?month={month:%Y-%m}",
             "api_url": _api_url(month),
             "curl": snippets.rest(request.build_absolute_uri(_api_url(month))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from urllib.parse import parse_qs, urlsplit
 
@@ -99,7 +100,7 @@ CHOICES = FilterChoices(
     st.fixed_dictionaries(
         {},
         optional={
-            "period": st.sampled_from(["1h", "24h", "7d", "30d", "90d"]),
+            "period": st.sampled_from(["1h", "24h", "7d", "month", "30d", "90d"]),
             "provider": st.sampled_from(["groq", "x/y:z"]),
             "model": st.sampled_from(["a/b:c", "ünï cødé"]),
             "project": st.just("7"),
@@ -133,6 +134,17 @@ def test_a_window_moves_by_its_own_length_and_back() -> None:
     earlier = FilterForm(QueryDict(now.earlier_url[1:]), CHOICES, NOW)
     assert earlier.span.end == now.span.start
     assert earlier.later_url == "?period=24h"
+
+
+def test_a_month_is_a_calendar_month_in_both_directions() -> None:
+    now = FilterForm(QueryDict("period=month"), CHOICES, NOW)
+    assert now.span.start == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+    october = FilterForm(QueryDict(now.earlier_url[1:]), CHOICES, NOW)
+    assert october.span.start == dt.datetime(2026, 10, 1, tzinfo=dt.UTC)
+    assert october.span.end == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+    september = FilterForm(QueryDict(october.earlier_url[1:]), CHOICES, NOW)
+    assert FilterForm(QueryDict(september.later_url[1:]), CHOICES, NOW).span == october.span
+    assert october.later_url == "?period=month"
 
 
 def test_a_billing_viewer_has_no_rows(world: World, enter: Enter) -> None:

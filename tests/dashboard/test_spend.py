@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -90,3 +91,17 @@ def test_a_stranger_pays_for_their_own_alone(world: World, enter: Enter) -> None
     theirs = Decimal(bill_rows(enter(world.stranger))[-1]["cost_usd"])
     everyone = Decimal(bill_rows(enter(world.admin))[-1]["cost_usd"])
     assert mine + theirs == everyone
+
+
+def test_each_line_of_the_bill_leads_to_its_requests(owner: Client) -> None:
+    page = owner.get("/spend/").content.decode()
+    links = re.findall(r'href="(/requests/\?[^"]+)">([\d,]+)</a>', page)
+    assert len(links) >= 8
+    for address, shown in links:
+        rows = owner.get(html.unescape(address)).content.decode()
+        if 'rel="next"' not in rows:
+            assert rows.count('<th scope="row" class="nowrap">') == int(shown), address
+
+
+def test_a_billing_viewer_gets_no_links_to_rows(world: World, enter: Enter) -> None:
+    assert "/requests/?" not in enter(world.biller).get("/spend/").content.decode()
