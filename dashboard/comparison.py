@@ -320,12 +320,16 @@ def verdict(subjects: Sequence[Subject], shared: Sequence[SharedModel], window: 
     found = findings(subjects)
     clauses = [_price_clause(subjects, shared), *_measured_clauses(found)]
     leaders = frozenset(finding.leader for finding in found.values() if finding.leader)
-    sentence = "; ".join(clause for clause in clauses if clause)
-    return Verdict(_sentence(sentence), _conditions(subjects, window), leaders)
+    told = "; ".join(clause for clause in clauses if clause)
+    sentence = _sentence(told, [subject.name for subject in subjects])
+    return Verdict(sentence, _conditions(subjects, window), leaders)
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
+def _sentence(text: str, names: Sequence[str]) -> str:
+    """Begins with a capital, unless it begins with a name: `openai/gpt-oss-120b` stays so."""
+    if text.startswith(tuple(names)):
+        return f"{text}."
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _measured_clauses(found: Mapping[str, Finding]) -> list[str]:

@@ -84,7 +84,6 @@ def _provider(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> S
         endpoints,
         measured.get(row.id),
         _stated(
-            ("Models", str(len({e.model.id for e in endpoints}))),
             ("Dialect", row.dialect),
             ("Listing checked", _day(row.checked_on)),
         ),
@@ -105,7 +104,6 @@ def _model(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> Subj
         endpoints,
         measured.get(row.id),
         _stated(
-            ("Maker", row.maker),
             ("Reads", ", ".join(row.inputs)),
             ("Context", _context(endpoints)),
             ("Released", _day(row.released_on)),
