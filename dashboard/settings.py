@@ -118,6 +118,7 @@ def _database(url: str) -> dict[str, object]:
                 "max_size": env_int("PANELBOARD_DB_POOL", 10, least=2),
                 "timeout": 5,
                 "max_idle": 120,
+                "reconnect_timeout": 1,  # or the pool's back-off would outlast the outage
                 "connection_class": BoundedConnection,
             },
             "connect_timeout": 3,
