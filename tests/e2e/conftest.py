@@ -18,16 +18,14 @@ def client(hub: RunningHub) -> Iterator[OpenAI]:
 
 @pytest.fixture(scope="session")
 def simulator(hub: RunningHub) -> Iterator[SimulatorControl]:
-    control = SimulatorControl(hub.simulator_url)
-    yield control
-    control.http.close()
+    with SimulatorControl(hub.simulator_url) as control:
+        yield control
 
 
 @pytest.fixture(scope="session")
 def rest(hub: RunningHub) -> Iterator[Rest]:
-    opened = Rest(hub)
-    yield opened
-    opened.http.close()
+    with Rest(hub) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -177,9 +177,9 @@ def test_an_unknown_suffix_is_a_bad_request_that_lists_what_exists(client: OpenA
 
 
 def test_a_wrong_key_is_the_clients_authentication_error(hub: RunningHub) -> None:
-    with OpenAI(base_url=f"{hub.url}/v1", api_key="pb_live_" + "x" * 46, max_retries=0) as client:
-        with pytest.raises(openai.AuthenticationError):
-            client.models.list()
+    stranger = OpenAI(base_url=f"{hub.url}/v1", api_key="pb_live_" + "x" * 46, max_retries=0)
+    with stranger, pytest.raises(openai.AuthenticationError):
+        stranger.models.list()
 
 
 def test_the_models_listing_is_what_the_client_expects(client: OpenAI) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -16,7 +16,17 @@ MODEL = "openai/gpt-oss-120b"
 SETTLED_WITHIN_S = 30.0
 
 
-class SimulatorControl:
+class _Closing:
+    http: httpx.Client
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+
+class SimulatorControl(_Closing):
     """Faults and journal of the running provider simulator."""
 
     def __init__(self, url: str) -> None:
@@ -40,7 +50,7 @@ class SimulatorControl:
         return found
 
 
-class Rest:
+class Rest(_Closing):
     """The hub's own REST API, as a billing script would use it."""
 
     def __init__(self, hub: RunningHub) -> None:
@@ -66,6 +76,20 @@ def raw_client(hub: RunningHub) -> httpx.Client:
     return httpx.Client(
         base_url=hub.url, headers={"authorization": f"Bearer {hub.api_key}"}, timeout=60
     )
+
+
+@contextmanager
+def signed_in(hub: RunningHub) -> Iterator[httpx.Client]:
+    """The first admin's browser."""
+    with httpx.Client(base_url=hub.url, headers={"referer": hub.url}, timeout=30) as client:
+        client.get("/login/")
+        form = {
+            "username": hub.first_run["admin_username"],
+            "password": hub.first_run["admin_password"],
+            "csrfmiddlewaretoken": client.cookies["csrftoken"],
+        }
+        assert client.post("/login/", data=form).status_code == httpx.codes.FOUND
+        yield client
 
 
 def chat_body(text: str = "Say something short.", **more: Any) -> dict[str, Any]:
