@@ -52,7 +52,7 @@ MAY_SEE_REQUESTS = Policy(
 )
 MAY_SEND = Policy(
     "sends requests",
-    lambda person: bool(person.request_projects),
+    lambda person: bool(person.sending_projects),
     refusal="Sending requests needs a project to book them to. Ask an owner to add you to one.",
 )
 

@@ -8,23 +8,31 @@ from django.http import HttpRequest
 
 from analytics.queries.types import Scope
 from routing.selectors import pages as catalog
+from routing.selectors import team
 from routing.selectors.pages import ProjectFacts
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
     name: str
-    is_staff: bool
+    sees_everything: bool
     request_projects: tuple[ProjectFacts, ...]  # whose single requests they may read
     spend_projects: tuple[ProjectFacts, ...]  # whose sums they may read
 
     @property
+    def sending_projects(self) -> tuple[ProjectFacts, ...]:
+        """That new requests and keys can be booked to."""
+        return tuple(
+            row for row in self.request_projects if row.sends_requests and not row.is_archived
+        )
+
+    @property
     def sees_requests(self) -> bool:
-        return self.is_staff or bool(self.request_projects)
+        return self.sees_everything or bool(self.request_projects)
 
     @property
     def sees_spend(self) -> bool:
-        return self.is_staff or bool(self.spend_projects)
+        return self.sees_everything or bool(self.spend_projects)
 
     @property
     def request_scope(self) -> Scope:
@@ -35,12 +43,12 @@ class Person:
         return self._scope(self.spend_projects)
 
     def _scope(self, projects: tuple[ProjectFacts, ...]) -> Scope:
-        if self.is_staff:
+        if self.sees_everything:
             return Scope(project_ids=None)
         return Scope(project_ids=frozenset(project.id for project in projects))
 
 
-ANONYMOUS = Person(name="", is_staff=False, request_projects=(), spend_projects=())
+ANONYMOUS = Person(name="", sees_everything=False, request_projects=(), spend_projects=())
 
 
 def person_of(request: HttpRequest) -> Person:
@@ -59,7 +67,7 @@ def _read(request: HttpRequest) -> Person:
     projects = catalog.projects_seen_by(user)
     return Person(
         name=user.get_username(),
-        is_staff=user.is_staff and user.is_superuser,
+        sees_everything=team.sees_everything(user),
         request_projects=tuple(row for row in projects if row.sees_requests),
         spend_projects=tuple(projects),
     )

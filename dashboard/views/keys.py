@@ -21,7 +21,8 @@ from routing.services import keys as key_service
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def keys(request: HttpRequest) -> HttpResponse:
-    projects = person_of(request).request_projects
+    person = person_of(request)
+    projects = person.sending_projects
     form = KeyForm(request.POST if request.method == "POST" else None, projects)
     plaintext = _create(request, form) if request.method == "POST" and form.is_valid() else ""
     return common.plain_page(
@@ -31,7 +32,7 @@ def keys(request: HttpRequest) -> HttpResponse:
             "form": KeyForm(None, projects) if plaintext else form,
             "plaintext": plaintext,
             "made_name": form.cleaned_data["name"] if plaintext else "",
-            "keys": catalog.keys_of(projects, _user(request).pk),
+            "keys": catalog.keys_of(person.request_projects, _user(request).pk),
             "base_url": request.build_absolute_uri("/v1"),
             "now": common.now(),
         },

@@ -42,7 +42,7 @@ def playground(request: HttpRequest) -> HttpResponse:
             "columns": chosen,
             "slots": [*(row.slug for row in chosen), *[""] * (MOST_COLUMNS - len(chosen))],
             "by_model": _by_model(live),
-            "projects": person_of(request).request_projects,
+            "projects": person_of(request).sending_projects,
             "is_simulated": any(row.provider.simulated for row in chosen),
             "form": PlaygroundForm(),
         },
@@ -82,7 +82,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     form = PlaygroundForm(_json_object(request.body))
     if not form.is_valid():
         return _refused(400, form.first_error)
-    project = _project(person_of(request).request_projects, form.cleaned_data["project"])
+    project = _project(person_of(request).sending_projects, form.cleaned_data["project"])
     if project is None:
         return _refused(404, "There is no such project among yours.")
     await sync_to_async(_make_key)(project.id)

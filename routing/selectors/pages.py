@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
@@ -22,17 +21,16 @@ from routing.core.usage import Meter
 from routing.models import (
     ApiKey,
     Endpoint,
-    Membership,
     Model,
     PolicyVersion,
     Price,
     Project,
     Provider,
 )
+from routing.selectors import team
 
 BLEND_INPUT_PARTS, BLEND_OUTPUT_PARTS = 3, 1
 SLUG_JOINT = "~"  # between provider and model in an endpoint's slug
-_SEES_REQUESTS = (Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.MEMBER)
 
 
 # --- values --------------------------------------------------------------------------------------
@@ -44,7 +42,9 @@ class ProjectFacts:
     slug: str
     name: str
     organization: str
+    is_archived: bool
     sees_requests: bool  # a billing viewer sees sums alone
+    sends_requests: bool
     manages_keys: bool  # of everybody; a member manages their own
 
 
@@ -400,16 +400,13 @@ def pending_price_count() -> int:
 # --- teams -------------------------------------------------------------------------------------------
 
 
-def projects_seen_by(user: AbstractBaseUser | AnonymousUser) -> list[ProjectFacts]:
-    """One query. A superuser sees every project; others those of their organizations."""
-    if not user.is_authenticated:
-        return []
-    wanted = Project.objects.filter(archived_at=None).select_related("organization")
-    if getattr(user, "is_superuser", False):
-        return [_project_facts(row, Membership.Role.OWNER) for row in wanted]
-    mine = wanted.filter(organization__memberships__user_id=user.pk)
-    rows = mine.annotate(role=F("organization__memberships__role"))
-    return [_project_facts(row, row.role) for row in rows]
+def projects_seen_by(user: team.Person) -> list[ProjectFacts]:
+    """One query. Archived ones too, because past bills name them."""
+    rows = team.projects_of(user)
+    if team.sees_everything(user):
+        return [_project_facts(row, team.Role.OWNER) for row in rows]
+    with_role = rows.annotate(role=F("organization__memberships__role"))
+    return [_project_facts(row, row.role) for row in with_role]
 
 
 def _project_facts(row: Project, role: str) -> ProjectFacts:
@@ -418,8 +415,10 @@ def _project_facts(row: Project, role: str) -> ProjectFacts:
         slug=row.slug,
         name=row.name,
         organization=row.organization.name,
-        sees_requests=role in _SEES_REQUESTS,
-        manages_keys=role in (Membership.Role.OWNER, Membership.Role.ADMIN),
+        is_archived=row.archived_at is not None,
+        sees_requests=team.allows(role, team.Action.SEE_REQUESTS),
+        sends_requests=team.allows(role, team.Action.SEND_REQUESTS),
+        manages_keys=team.allows(role, team.Action.MANAGE_KEYS),
     )
 
 

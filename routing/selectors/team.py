@@ -58,7 +58,11 @@ def can(user: Person, action: Action, organization: Organization) -> bool:
     if not user.is_authenticated:
         return False
     membership = Membership.objects.filter(organization=organization, user_id=user.pk).first()
-    return membership is not None and Role(membership.role) in _ROLES[action]
+    return membership is not None and allows(membership.role, action)
+
+
+def allows(role: str, action: Action) -> bool:
+    return Role(role) in _ROLES[action]
 
 
 def sees_everything(user: Person) -> bool:

@@ -173,3 +173,23 @@ def test_one_address_cannot_try_many_accounts(empty_hub: World, enter: Enter) ->
         throttle.count_failure(f"account {number}", "192.0.2.1")
     assert throttle.is_blocked("another", "192.0.2.1")
     assert not throttle.is_blocked("another", "192.0.2.2")
+
+
+def test_an_archived_project_stays_on_the_bill_and_takes_nothing_new(
+    world: World, enter: Enter
+) -> None:
+    world.batch_project.archived_at = world.now
+    world.batch_project.save()
+    client = enter(world.owner)
+    assert "Nightly summaries" in client.get("/spend/").content.decode()
+    making = client.get("/keys/").content.decode().partition("Keys of your projects")[0]
+    assert "Checkout assistant" in making
+    assert "Nightly summaries" not in making
+
+
+def test_staff_see_every_organization(world: World, enter: Enter) -> None:
+    world.newcomer.is_staff = True
+    world.newcomer.save()
+    page = enter(world.newcomer).get("/spend/?by=project").content.decode()
+    assert "Secret project" in page
+    assert "Checkout assistant" in page
