@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from routing.core.pricing import CostStatus, PriceSheet, charge
 from routing.core.record import Finish, Intent, Outcome, Progress
-from routing.core.usage import Usage, UsageSource
+from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 
-CHARS_PER_TOKEN = 4
 MESSAGE = "the hub's process ended before this answer did; the usage is estimated from its spool"
 
 
@@ -18,7 +17,7 @@ def estimated_usage(intent: Intent, progress: Progress | None) -> Usage:
     characters = progress.output_chars if progress else 0
     return Usage(
         input_total=intent.input_estimate,
-        output_total=-(-characters // CHARS_PER_TOKEN),
+        output_total=estimated_output_tokens(characters),
         source=UsageSource.ESTIMATED,
     )
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dumps, list_of, text_of
-from routing.core.usage import Usage, UsageSource
+from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 
 BYTES_PER_TOKEN = 4
-CHARS_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_IMAGE = 800
 _IMAGE_PARTS = frozenset({"image_url", "image", "input_image"})
@@ -34,14 +33,10 @@ def estimate_input_tokens(body: dict[str, Any]) -> int:
     return tokens + _divide_up(text_bytes, BYTES_PER_TOKEN)
 
 
-def estimate_output_tokens(chars: int) -> int:
-    return _divide_up(max(chars, 0), CHARS_PER_TOKEN)
-
-
 def estimated_usage(body: dict[str, Any], output_chars: int) -> Usage:
     return Usage(
         input_total=estimate_input_tokens(body),
-        output_total=estimate_output_tokens(output_chars),
+        output_total=estimated_output_tokens(output_chars),
         source=UsageSource.ESTIMATED,
     )
 

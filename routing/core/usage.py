@@ -62,3 +62,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 NO_USAGE = Usage()
+CHARS_PER_TOKEN = 4  # for estimates only; a provider's own count always wins
+
+
+def estimated_output_tokens(chars: int) -> int:
+    """Of so many characters of output, rounded up."""
+    return -(-max(chars, 0) // CHARS_PER_TOKEN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
@@ -15,9 +14,7 @@ from routing.core.catalog import Endpoint
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.pricing import NO_CHARGE, Charge, CostStatus, charge
 from routing.core.record import Finish, Outcome, Record, RequestDone
-from routing.core.usage import Usage, UsageSource
-
-CHARS_PER_TOKEN = 4  # for estimates only; a provider's own count always wins
+from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 
 
 class Spool(Protocol):
@@ -88,15 +85,13 @@ def completed(usage: Usage, input_estimate: int, output_chars: int) -> Usage:
         cache_read=usage.cache_read,
         cache_write_5m=usage.cache_write_5m,
         cache_write_1h=usage.cache_write_1h,
-        output_total=tokens_of(output_chars) if usage.output_total is None else usage.output_total,
+        output_total=estimated_output_tokens(output_chars)
+        if usage.output_total is None
+        else usage.output_total,
         reasoning=usage.reasoning,
         provider_cost_usd=usage.provider_cost_usd,
         source=UsageSource.ESTIMATED,
     )
-
-
-def tokens_of(chars: int) -> int:
-    return math.ceil(chars / CHARS_PER_TOKEN)
 
 
 def money_of_failure(

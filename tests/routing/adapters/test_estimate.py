@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from routing.adapters.estimate import (
     estimate_input_tokens,
-    estimate_output_tokens,
     estimated_usage,
 )
-from routing.core.usage import Usage, UsageSource
+from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_what_cannot_be_written_as_json_counts_nothing() -> None:
 
 @pytest.mark.parametrize(("chars", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (-3, 0)])
 def test_output_is_characters_by_four_rounded_up(chars: int, tokens: int) -> None:
-    assert estimate_output_tokens(chars) == tokens
+    assert estimated_output_tokens(chars) == tokens
 
 
 def test_an_estimated_usage_says_that_it_is_one() -> None:
