@@ -17,7 +17,7 @@ def entries(probe_interval_minutes: int) -> dict[str, Entry]:
             "analytics.tasks.refresh_endpoint_stats", timedelta(seconds=60)
         ),
         "settle with providers": _every(
-            "analytics.tasks.settle_with_providers", timedelta(seconds=60)
+            "analytics.tasks.settle_with_providers", timedelta(seconds=20)
         ),
         "probe endpoints": _every(
             "routing.tasks.probe_endpoints", timedelta(minutes=probe_interval_minutes)
