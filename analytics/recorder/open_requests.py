@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from analytics.recorder import told
 from analytics.recorder.rows import Row, attempt_row, lost_request_row, request_row
 from routing.core.record import Finish, Intent, Progress, Record, RequestDone
 
@@ -113,6 +114,7 @@ _TAKE: dict[type, Callable[[OpenRequests, Record, Rows], None]] = {
     Finish: OpenRequests._finish,  # type: ignore[dict-item]
     RequestDone: OpenRequests._done,  # type: ignore[dict-item]
 }
+_TAKE |= {kind: _TAKE[base] for kind, base in told.BASES.items()}
 
 
 def _settle_request(attempts: dict[int, _Attempt], finish_of: Settle, rows: Rows) -> None:

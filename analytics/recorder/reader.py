@@ -15,7 +15,7 @@ import msgspec
 from analytics.recorder.open_requests import MissingIntent, OpenRequests, Rows, Settle
 from analytics.recorder.quarantine import Quarantine
 from analytics.recorder.segments import Segment, segment_paths
-from routing.core.record import decode
+from analytics.recorder.told import decode
 from routing.core.spool import BadSegment, Damaged, Frame
 
 CHECK_WRITER_EVERY_S = 1.0

@@ -1,7 +1,8 @@
 """Records as rows: the columns of the log, and the tuples that COPY takes.
 
-The tuples go into staging tables whose types are cheap to send (epoch seconds, JSON as bytes);
-`Staging.select` turns them into the log's own types inside Postgres.
+The tuples go into staging tables whose types are cheap to send (epoch seconds, text for ids and
+money, JSON as bytes); `Staging.insert` turns them into the log's own types inside Postgres. Columns
+stand in the order of the records' fields, so that a row is made of whole runs of them.
 """
 
 from __future__ import annotations
@@ -9,23 +10,25 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import astuple
 
-from routing.core.ids import unix_ms_of
+from routing.core.ids import utc_day_of
 from routing.core.record import Finish, Intent, Outcome, RequestDone
+from routing.core.usage import Usage
 
 Row = tuple[Any, ...]
 
 _json = msgspec.json.Encoder()
-_MS_PER_DAY = 86_400_000
-_EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()
-_days: dict[int, dt.date] = {}
+_NUL = "\0"
+_days: dict[str, dt.date] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Staging:
     """One table of the log and its staging table: (column, staging type) in order."""
 
@@ -36,7 +39,7 @@ class Staging:
     def name(self) -> str:
         return f"stage_{self.table}"
 
-    @property
+    @cached_property
     def types(self) -> list[str]:
         return list(self.columns.values())
 
@@ -49,7 +52,7 @@ class Staging:
     def copy(self) -> str:
         return f"COPY {self.name} FROM STDIN (FORMAT BINARY)"
 
-    @property
+    @cached_property
     def insert(self) -> str:
         """Adds what is not there yet and returns when it was received."""
         wanted = ", ".join(_converted(name, kind) for name, kind in self.columns.items())
@@ -62,6 +65,10 @@ class Staging:
 def _converted(name: str, kind: str) -> str:
     if name.endswith("_at"):
         return f"to_timestamp({name})"
+    if name.endswith("_usd"):
+        return f"{name}::numeric"
+    if name == "request_id":
+        return f"{name}::uuid"
     if kind == "bytea":
         return f"convert_from({name}, 'UTF8')::jsonb"
     return name
@@ -71,7 +78,7 @@ ATTEMPT = Staging(
     "attempt",
     {
         "day": "date",
-        "request_id": "uuid",
+        "request_id": "text",
         "attempt_no": "int4",
         "started_at": "float8",
         "received_at": "float8",
@@ -108,10 +115,10 @@ ATTEMPT = Staging(
         "images": "int8",
         "audio_seconds": "int8",
         "searches": "int8",
-        "provider_cost_usd": "numeric",
+        "provider_cost_usd": "text",
         "usage_source": "text",
         "usage_raw": "text",
-        "cost_usd": "numeric",
+        "cost_usd": "text",
         "cost_status": "text",
         "lines": "bytea",
         "headers_ms": "float8",
@@ -128,7 +135,7 @@ REQUEST = Staging(
     "request_log",
     {
         "day": "date",
-        "request_id": "uuid",
+        "request_id": "text",
         "received_at": "float8",
         "key_id": "int8",
         "project_id": "int8",
@@ -154,90 +161,46 @@ REQUEST = Staging(
 )
 
 
+def _place(record: type[msgspec.Struct], field: str) -> int:
+    return record.__struct_fields__.index(field)
+
+
+# Runs of fields that are columns as they are.
+_BEGUN = slice(_place(Intent, "attempt_no"), None)
+_OUTCOME = slice(_place(Finish, "outcome"), _place(Finish, "usage"))
+_QUANTITIES = slice(0, _place(Usage, "provider_cost_usd"))
+_TIMES = slice(_place(Finish, "headers_ms"), _place(Finish, "e2e_ms"))
+_DONE = slice(_place(RequestDone, "received_at"), _place(RequestDone, "decision"))
+
+
 def attempt_row(intent: Intent, finish: Finish, e2e_ms: float | None) -> Row:
-    usage = finish.usage
-    return (
-        day_of(finish.request_id),
-        finish.request_id,
-        finish.attempt_no,
-        intent.started_at,
-        intent.received_at,
-        intent.endpoint_id,
-        intent.credential_id,
-        intent.key_id,
-        intent.project_id,
-        intent.organization_id,
-        intent.kind,
-        intent.surface,
-        _text(intent.requested_model),
-        intent.model_id,
-        intent.upstream_model,
-        intent.stream,
-        intent.input_estimate,
-        intent.simulated,
-        _text(intent.service_tier),
-        intent.policy,
-        intent.policy_version,
-        finish.outcome,
-        finish.http_status,
-        _text(finish.error_code),
-        _text(finish.error_message),
-        finish.failure,
-        _text(finish.response_model),
-        _text(finish.provider_request_id),
-        _text(finish.finish_reason),
-        usage.input_total,
-        usage.cache_read,
-        usage.cache_write_5m,
-        usage.cache_write_1h,
-        usage.output_total,
-        usage.reasoning,
-        usage.images,
-        usage.audio_seconds,
-        usage.searches,
-        usage.provider_cost_usd,
+    request_id, ended, usage = str(finish.request_id), astuple(finish), finish.usage
+    row = (
+        day_of(request_id),
+        request_id,
+        *astuple(intent)[_BEGUN],
+        *ended[_OUTCOME],
+        *astuple(usage)[_QUANTITIES],
+        None if usage.provider_cost_usd is None else str(usage.provider_cost_usd),
         usage.source,
-        _text(finish.usage_raw.decode(errors="replace")),
-        finish.cost_usd,
+        finish.usage_raw.decode(errors="replace"),
+        str(finish.cost_usd),
         finish.cost_status,
         _json.encode(finish.lines),
-        finish.headers_ms,
-        finish.ttft_ms,
-        finish.ttfa_ms,
-        finish.last_chunk_ms,
+        *ended[_TIMES],
         e2e_ms,
         finish.content_frames,
         finish.first_chunk_tokens,
-        _text(",".join(finish.dropped_params)),
+        ",".join(finish.dropped_params),
     )
+    return _without_nul(row) if _has_nul(intent, finish) else row
 
 
 def request_row(done: RequestDone) -> Row:
-    return (
-        day_of(done.request_id),
-        done.request_id,
-        done.received_at,
-        done.key_id,
-        done.project_id,
-        done.organization_id,
-        done.kind,
-        done.surface,
-        _text(done.requested_model),
-        done.model_id,
-        done.stream,
-        done.outcome,
-        done.http_status,
-        _text(done.error_code),
-        done.attempts,
-        done.endpoint_id,
-        done.ttft_ms,
-        done.e2e_ms,
-        done.overhead_ms,
-        done.simulated,
-        done.policy,
-        done.policy_version,
-        None if done.decision is None else _jsonb(_json.encode(done.decision)),
-    )
+    request_id = str(done.request_id)
+    decision = None if done.decision is None else _jsonb(_json.encode(done.decision))
+    row = (day_of(request_id), request_id, *astuple(done)[_DONE], decision)
+    return _without_nul(row) if _NUL in done.requested_model or _NUL in done.error_code else row
 
 
 def lost_request_row(intent: Intent, last: Finish, attempts: int) -> Row:
@@ -245,18 +208,18 @@ def lost_request_row(intent: Intent, last: Finish, attempts: int) -> Row:
 
     What the client got and when is not known. `last` is the end of its last attempt.
     """
-    answered = last.outcome is Outcome.OK
+    answered = last.outcome == Outcome.OK
     outcome = Outcome.OK if answered else Outcome.CRASHED
-    return (
+    row = (
         day_of(intent.request_id),
-        intent.request_id,
+        str(intent.request_id),
         intent.received_at,
         intent.key_id,
         intent.project_id,
         intent.organization_id,
         intent.kind,
         intent.surface,
-        _text(intent.requested_model),
+        intent.requested_model,
         intent.model_id,
         intent.stream,
         outcome,
@@ -272,22 +235,39 @@ def lost_request_row(intent: Intent, last: Finish, attempts: int) -> Row:
         intent.policy_version,
         None,
     )
+    return _without_nul(row) if _NUL in intent.requested_model else row
 
 
-def day_of(request_id: UUID) -> dt.date:
-    """As `routing.core.ids.utc_day_of`, remembered per day: it is asked for every row."""
-    number = unix_ms_of(request_id) // _MS_PER_DAY
-    day = _days.get(number)
+def day_of(request_id: UUID | str) -> dt.date:
+    """As `routing.core.ids.utc_day_of`, remembered, because it is asked for every row."""
+    text = str(request_id)
+    moment = text[:11]  # 40 of the 48 bits of a time in ms: 256 ms, in which no day begins
+    day = _days.get(moment)
     if day is None:
         if len(_days) > 1000:
             _days.clear()
-        day = _days[number] = dt.date.fromordinal(_EPOCH_ORDINAL + number)
+        day = _days[moment] = utc_day_of(UUID(text))
     return day
 
 
-def _text(value: str) -> str:
+def _has_nul(intent: Intent, finish: Finish) -> bool:
+    """In any text that a client or a provider wrote."""
+    return (
+        _NUL in intent.requested_model
+        or _NUL in finish.error_code
+        or _NUL in finish.error_message
+        or _NUL in finish.response_model
+        or _NUL in finish.provider_request_id
+        or _NUL in finish.finish_reason
+        or b"\0" in finish.usage_raw
+        or _NUL in intent.service_tier
+        or _NUL in "".join(finish.dropped_params)
+    )
+
+
+def _without_nul(row: Row) -> Row:
     """Postgres has no NUL in text."""
-    return value.replace("\0", "\ufffd") if "\0" in value else value
+    return tuple(v.replace(_NUL, "\ufffd") if isinstance(v, str) else v for v in row)
 
 
 def _jsonb(encoded: bytes) -> bytes:

@@ -21,7 +21,7 @@ from analytics.recorder.store import BadRows, DatabaseAway, Store
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS = 1000
+BATCH_ROWS = 4000
 POLL_S = 0.1
 SHIP_AFTER_S = 0.25  # a row waits at most this long for company
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)

@@ -14,7 +14,7 @@ from django.db import connection
 from analytics.models import Attempt, DirtyBucket, FillState, RequestLog
 from analytics.queries.types import floor_to_cell
 from analytics.recorder.reader import Batch
-from analytics.recorder.shipper import Shipper, SpoolTaken, lock_folder
+from analytics.recorder.shipper import BATCH_ROWS, Shipper, SpoolTaken, lock_folder
 from analytics.recorder.store import BadRows, DatabaseAway, Store
 from routing.core.record import Outcome
 from routing.core.usage import Usage
@@ -330,14 +330,14 @@ def test_a_missing_postgres_is_told_once_and_nothing_is_lost(
 
 def test_memory_is_bounded_while_postgres_is_away(spool: Path, clock: Clock) -> None:
     writer = Writer(spool)
-    for _ in range(1200):
+    for _ in range(BATCH_ROWS // 2 + 500):
         told = Told()
         writer.write(told.intent(), told.finish(), told.done())
     shipper = Shipper(spool, Store({"host": "127.0.0.1", "port": "1"}), clock)
     for _ in range(5):
         clock.now += 2
         shipper.step()
-    assert len(shipper._batch.rows) <= 1001
+    assert len(shipper._batch.rows) <= BATCH_ROWS + 1
     shipper.close()
     writer.die()
 
