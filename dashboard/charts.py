@@ -52,6 +52,11 @@ class SpeedPoint:
     low_tps: float | None
     high_tps: float | None
 
+    @property
+    def is_sure(self) -> bool:
+        """Measured often enough for an interval."""
+        return self.low_tps is not None and self.high_tps is not None
+
 
 def series_index(name: str) -> int:
     """The same colour for the same name on every page and in every process."""
@@ -258,7 +263,7 @@ def speed_against_price(points: Sequence[SpeedPoint]) -> Chart | None:
     if len(placed) < 2:
         return None
     ordered = sorted(placed, key=lambda point: (point.usd, -point.tps))
-    best = [point for point in ordered if not _is_outdone(point, ordered)]
+    best = [point for point in ordered if point.is_sure and not _is_outdone(point, ordered)]
     figure = {
         "data": [_dots(ordered, {point.label for point in best})],
         "layout": _layout(
@@ -303,6 +308,8 @@ _NAMED = 6
 
 
 def _best_words(best: Sequence[SpeedPoint]) -> str:
+    if not best:
+        return "Too little was measured to say who is faster beyond doubt: these are bare medians."
     names = [point.label for point in best[:_NAMED]]
     more = f" and {len(best) - _NAMED} more" if len(best) > _NAMED else ""
     return (

@@ -134,7 +134,7 @@ def measured(quantile: Quantile | None, unit: str, most: float) -> SafeString:
 
 def _interval(quantile: Quantile, write_range: Callable[[float, float], str]) -> str:
     if quantile.low is None or quantile.high is None:
-        return f"n {quantile.n:,}: too few for an interval"
+        return f"n {quantile.n:,}, no interval"
     return f"{write_range(quantile.low, quantile.high)} · n {quantile.n:,}"
 
 

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_POST, require_safe
 
+from dashboard import runtime
 from dashboard.access import MAY_SEND, access
 from dashboard.forms import PlaygroundForm
 from dashboard.people import person_of
@@ -125,8 +126,6 @@ def _make_key(project_id: int) -> None:
 
 async def _started(project_id: int, endpoint_id: int, body: dict[str, Any]) -> AsyncIterator[bytes]:
     """Waits for the gateway's snapshot to hold the project's key. Raises LookupError after a while."""
-    from dashboard import runtime
-
     tries = int(SNAPSHOT_WAIT_S / SNAPSHOT_POLL_S)
     for _ in range(tries):
         try:

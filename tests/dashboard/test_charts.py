@@ -143,3 +143,13 @@ def test_only_what_is_slower_beyond_doubt_and_not_cheaper_is_grey() -> None:
         )
     )
     assert points == {"cheap": "circle", "fast": "circle", "near": "circle-open"}
+
+
+def test_bare_medians_lead_nothing() -> None:
+    bare = [
+        SpeedPoint(name, Decimal(1), tps, None, None) for name, tps in (("a", 9.0), ("b", 90.0))
+    ]
+    chart = charts.speed_against_price(bare)
+    assert chart is not None
+    assert "Too little was measured" in chart.summary
+    assert set(chart.figure["data"][0]["marker"]["symbol"]) == {"circle-open"}
