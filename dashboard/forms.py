@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from analytics.queries.types import Filters, Period, Scope, ceil_to_cell
 from dashboard import throttle, words
-from routing.selectors.pages import ProjectFacts
+from routing.selectors.projects import ProjectFacts
 
 LENGTHS = {
     "1h": dt.timedelta(hours=1),

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from analytics.queries.types import Scope
-from routing.selectors import pages as catalog
 from routing.selectors import team
-from routing.selectors.pages import ProjectFacts
+from routing.selectors.projects import ProjectFacts, projects_seen_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def _read(request: HttpRequest) -> Person:
     user = request.user
     if not user.is_authenticated:
         return ANONYMOUS
-    projects = catalog.projects_seen_by(user)
+    projects = projects_seen_by(user)
     return Person(
         name=user.get_username(),
         sees_everything=team.sees_everything(user),

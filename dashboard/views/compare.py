@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from analytics import queries
 from analytics.queries.types import Measurement, Period
-from dashboard import comparison, formatting
+from dashboard import comparison, formatting, verdict
 from dashboard.access import SIGNED_IN, access
 from dashboard.comparison import FEWEST_SUBJECTS, JOINT, MOST_SUBJECTS, Kind, Subject, canonical
 from dashboard.people import person_of
@@ -275,7 +275,7 @@ def _comparison(subjects: Sequence[Subject], window: str) -> dict[str, Any]:
     differing, common = comparison.capabilities(subjects)
     return {
         "subjects": subjects,
-        "verdict": comparison.verdict(subjects, shared, window),
+        "verdict": verdict.of(subjects, shared, window),
         "is_mixed": len(kinds) > 1,
         "is_simulated": any(subject.simulated for subject in subjects),
         "shared": shared,

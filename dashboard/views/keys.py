@@ -13,7 +13,7 @@ from dashboard.access import MAY_SEND, access
 from dashboard.forms import KeyForm
 from dashboard.people import person_of
 from dashboard.views import common
-from routing.selectors import pages as catalog
+from routing.selectors.projects import keys_of, project, revocable_key
 from routing.services import keys as key_service
 
 
@@ -32,7 +32,7 @@ def keys(request: HttpRequest) -> HttpResponse:
             "form": KeyForm(None, projects) if plaintext else form,
             "plaintext": plaintext,
             "made_name": form.cleaned_data["name"] if plaintext else "",
-            "keys": catalog.keys_of(person.request_projects, _user(request).pk),
+            "keys": keys_of(person.request_projects, _user(request).pk),
             "base_url": request.build_absolute_uri("/v1"),
             "now": common.now(),
         },
@@ -43,7 +43,7 @@ def keys(request: HttpRequest) -> HttpResponse:
 def _create(request: HttpRequest, form: KeyForm) -> str:
     try:
         _, plaintext = key_service.create_key(
-            project=catalog.project(form.cleaned_data["project"]),
+            project=project(form.cleaned_data["project"]),
             name=form.cleaned_data["name"],
             created_by=_user(request),
             expires_at=form.expires_at,
@@ -57,7 +57,7 @@ def _create(request: HttpRequest, form: KeyForm) -> str:
 @access(MAY_SEND)
 @require_POST
 def revoke(request: HttpRequest, key_id: int) -> HttpResponse:
-    key = catalog.revocable_key(key_id, person_of(request).request_projects, _user(request).pk)
+    key = revocable_key(key_id, person_of(request).request_projects, _user(request).pk)
     if key is None:
         raise Http404("There is no such key among those you may revoke.")
     key_service.revoke_key(key)

@@ -18,6 +18,7 @@ from dashboard.forms import month_start
 from dashboard.people import Person, person_of
 from dashboard.views import common
 from routing.selectors import pages as catalog
+from routing.selectors.projects import has_traffic_key
 
 TREND_DAYS = 14
 TOP_ROWS = 5
@@ -93,7 +94,7 @@ def _first_run(request: HttpRequest, person: Person) -> HttpResponse:
             "providers": providers,
             "models": models,
             "endpoints": endpoints,
-            "has_key": catalog.has_traffic_key(person.spend_projects),
+            "has_key": has_traffic_key(person.spend_projects),
             "curl": snippets.curl(request.build_absolute_uri("/v1"), catalog.some_model()),
             "keys_url": reverse("keys"),
         },

@@ -19,7 +19,8 @@ from dashboard.forms import PlaygroundForm
 from dashboard.people import person_of
 from dashboard.views import common
 from routing.selectors import pages as catalog
-from routing.selectors.pages import EndpointFacts, ProjectFacts
+from routing.selectors.pages import EndpointFacts
+from routing.selectors.projects import ProjectFacts, project
 from routing.services import keys as key_service
 
 FEWEST_COLUMNS, MOST_COLUMNS = 2, 4
@@ -121,7 +122,7 @@ def _project(projects: Sequence[ProjectFacts], asked: int | None) -> ProjectFact
 
 
 def _make_key(project_id: int) -> None:
-    key_service.internal_key(project=catalog.project(project_id), kind=KEY_KIND)
+    key_service.internal_key(project=project(project_id), kind=KEY_KIND)
 
 
 async def _started(project_id: int, endpoint_id: int, body: dict[str, Any]) -> AsyncIterator[bytes]:

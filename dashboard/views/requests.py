@@ -17,18 +17,19 @@ from dashboard.forms import FilterChoices, FilterForm
 from dashboard.people import Person, person_of
 from dashboard.views import common
 from routing.selectors import pages as catalog
+from routing.selectors.projects import ProjectFacts, keys_seen_in
 
 PAGE_SIZE = 50
 NEW_SHOWN = 200  # beyond it the button says "200+"
 
 
-def filter_choices(projects: Sequence[catalog.ProjectFacts]) -> FilterChoices:
+def filter_choices(projects: Sequence[ProjectFacts]) -> FilterChoices:
     """Three queries."""
     return FilterChoices(
         providers=[(row.slug, row.name) for row in catalog.providers()],
         models=[(name, name) for name in catalog.model_names()],
         projects=[(str(row.id), row.name) for row in projects],
-        keys=[(str(key), name) for key, name in catalog.keys_seen_in(projects)],
+        keys=[(str(key), name) for key, name in keys_seen_in(projects)],
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.queries.types import Measurement, Quantile
-from dashboard import comparison
+from dashboard import comparison, verdict
 from dashboard.comparison import Interval, Kind, Subject
 from tests.dashboard.conftest import Enter
 from tests.dashboard.world import World
@@ -197,7 +197,7 @@ def subject(name: str, ttft: Quantile | None) -> Subject:
 
 def test_overlapping_intervals_crown_nobody() -> None:
     near = [subject("A", Quantile(100, 90, 120, 99)), subject("B", Quantile(110, 95, 130, 99))]
-    told = comparison.verdict(near, [], "the last 7 days")
+    told = verdict.of(near, [], "the last 7 days")
     assert told.leaders == frozenset()
     assert "TTFT cannot be separated" in told.sentence
     assert "sooner" not in told.sentence
@@ -205,13 +205,13 @@ def test_overlapping_intervals_crown_nobody() -> None:
 
 def test_a_figure_without_an_interval_separates_nothing() -> None:
     few = [subject("A", Quantile(100, None, None, 3)), subject("B", Quantile(900, 800, 950, 99))]
-    told = comparison.verdict(few, [], "the last 7 days")
+    told = verdict.of(few, [], "the last 7 days")
     assert told.leaders == frozenset()
     assert "too little was measured" in told.sentence
 
 
 def test_a_verdict_says_under_which_conditions_it_holds() -> None:
-    told = comparison.verdict([subject("A", None), subject("B", None)], [], "the last 24 hours")
+    told = verdict.of([subject("A", None), subject("B", None)], [], "the last 24 hours")
     assert "the last 24 hours" in told.conditions
     assert "attempts: A 0, B 0" in told.conditions
 

@@ -1,0 +1,134 @@
+"""A comparison in one sentence, with the conditions it holds under.
+
+It names a leader per figure, never an overall winner, and says so where nothing can be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dashboard import formatting
+from dashboard.comparison import (
+    FEWEST_SUBJECTS,
+    METRICS,
+    Finding,
+    Kind,
+    SharedModel,
+    Subject,
+    blended_range,
+    findings,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    sentence: str
+    conditions: str
+    leaders: frozenset[str]  # names that lead in something
+
+
+def of(subjects: Sequence[Subject], shared: Sequence[SharedModel], window: str) -> Verdict:
+    """One sentence with its conditions. Names a leader per figure, never an overall winner."""
+    found = findings(subjects)
+    clauses = [_price_clause(subjects, shared), *_measured_clauses(found)]
+    leaders = frozenset(finding.leader for finding in found.values() if finding.leader)
+    told = "; ".join(clause for clause in clauses if clause)
+    sentence = _sentence(told, [subject.name for subject in subjects])
+    return Verdict(sentence, _conditions(subjects, window), leaders)
+
+
+def _sentence(text: str, names: Sequence[str]) -> str:
+    """Begins with a capital, unless it begins with a name: `openai/gpt-oss-120b` stays so."""
+    if text.startswith(tuple(names)):
+        return f"{text}."
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _measured_clauses(found: Mapping[str, Finding]) -> list[str]:
+    clauses, blurred, unknown = [], [], []
+    for metric in METRICS:
+        finding = found[metric.key]
+        if finding.leader and finding.gap:
+            clauses.append(
+                f"{finding.leader} {metric.leads} than {_than(finding)} "
+                f"({metric.write_range(*finding.gap)} {metric.unit_words})"
+            )
+        elif finding.gap:
+            blurred.append(metric.noun)
+        else:
+            unknown.append(metric.noun)
+    if blurred:
+        clauses.append(f"{_listed(blurred)} cannot be separated")
+    if len(unknown) == len(METRICS):
+        clauses.append("too little was measured to compare anything but prices")
+    elif unknown:
+        clauses.append(f"too little was measured to compare {_listed(unknown)}")
+    return clauses
+
+
+def _than(finding: Finding) -> str:
+    return finding.rival if finding.measured == FEWEST_SUBJECTS else "all others measured"
+
+
+def _listed(words: Sequence[str]) -> str:
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _price_clause(subjects: Sequence[Subject], shared: Sequence[SharedModel]) -> str:
+    if all(subject.kind is Kind.PROVIDER for subject in subjects):
+        return _shared_clause(subjects, shared)
+    if any(subject.kind is Kind.PROVIDER for subject in subjects):
+        return "prices of a provider and of a model are not like for like"
+    return _entry_clause(subjects)
+
+
+def _shared_clause(subjects: Sequence[Subject], shared: Sequence[SharedModel]) -> str:
+    if not shared:
+        return "they serve no model in common, so prices cannot be compared like for like"
+    wins = [
+        (sum(row.cheapest == place for row in shared), subject.name)
+        for place, subject in enumerate(subjects)
+    ]
+    told = [f"{name} is cheapest on {n}" for n, name in sorted(wins, key=lambda win: -win[0]) if n]
+    rest = len(shared) - sum(n for n, _ in wins)
+    if rest:
+        told.append(f"{rest} cost{'s' if rest == 1 else ''} the same" if told else "all cost alike")
+    return f"of {_counted(len(shared), 'model')} in common, {_listed(told)}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _entry_clause(subjects: Sequence[Subject]) -> str:
+    ranges = {subject.name: blended_range(subject.endpoints) for subject in subjects}
+    priced = {name: found.low for name, found in ranges.items() if found is not None}
+    if len(priced) < len(subjects):
+        without = [name for name in ranges if name not in priced]
+        return f"no complete price is known for {_listed(without)}"
+    ranked = sorted(priced, key=lambda name: priced[name])
+    least, second = priced[ranked[0]], priced[ranked[1]]
+    at_best = "" if all(s.kind is Kind.ENDPOINT for s in subjects) else " at its cheapest endpoint"
+    if least == second:
+        return (
+            f"{ranked[0]} and {ranked[1]} cost the same{at_best} ({formatting.unit_price(least)})"
+        )
+    saving = formatting.percent(float((second - least) / second), 0)
+    return (
+        f"{ranked[0]} is cheapest{at_best} ({formatting.unit_price(least)} blended, "
+        f"{saving} below {ranked[1]})"
+    )
+
+
+def _conditions(subjects: Sequence[Subject], window: str) -> str:
+    sizes = ", ".join(
+        f"{subject.name} {subject.measurement.n if subject.measurement else 0:,}"
+        for subject in subjects
+    )
+    return (
+        f"List prices in force now, blended 3 parts input to 1 part output. Measured over {window}, "
+        f"traffic and probes of this hub; attempts: {sizes}."
+    )
