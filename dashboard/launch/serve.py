@@ -12,6 +12,7 @@ import uvicorn
 from dashboard.env import env_int, env_str
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.preflight import BACKLOG, listen
+from dashboard.launch.processes import allow_many_files
 
 KEEP_ALIVE_S = 75
 
@@ -20,6 +21,7 @@ def serve(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="panelboard serve")
     parser.add_argument("--fd", type=int, help="a listening socket that was handed over")
     chosen = parser.parse_args(arguments)
+    allow_many_files()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     from dashboard.asgi import application  # sets Django up, before anything that has models
     from dashboard.runtime import current_gateway

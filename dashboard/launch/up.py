@@ -19,6 +19,7 @@ from dashboard.launch.config import SIMULATOR_PORT_ABOVE, LaunchConfig
 from dashboard.launch.console import Console
 from dashboard.launch.embedded_postgres import STOP_TIMEOUT_S, EmbeddedPostgres
 from dashboard.launch.errors import LaunchError
+from dashboard.launch.processes import allow_many_files
 from dashboard.launch.supervisor import Child, StopRequested, Supervisor, start_process
 
 READY_TIMEOUT_S = 120.0
@@ -32,6 +33,7 @@ def up() -> int:
     """Runs until a signal comes. Returns the exit status."""
     began = time.monotonic()
     config = LaunchConfig.from_environment()
+    allow_many_files()
     supervisor = Supervisor(Console())
     try:
         with ExitStack() as stack:
