@@ -79,6 +79,20 @@ class RunningHub:
         if self._reader is not None:
             self._reader.join(5)
 
+    def manage(self, *arguments: str) -> str:
+        """What a management command prints that works on this hub's data."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=own_environment(self.data, self.environment),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     # --- what it said ----------------------------------------------------------------------------
 
     @property
