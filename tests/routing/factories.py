@@ -8,8 +8,8 @@ from random import Random
 
 from routing.adapters.quirks import PLAIN, Quirks
 from routing.core.catalog import (
-    EMPTY_POLICY,
     CAPABILITIES,
+    EMPTY_POLICY,
     Caller,
     Credential,
     Endpoint,

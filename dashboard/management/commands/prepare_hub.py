@@ -15,7 +15,7 @@ from dashboard.launch import first_run, upstreams
 from dashboard.launch.errors import LaunchError
 from routing.catalog import files
 from routing.catalog.document import CatalogInvalid
-from routing.services import catalog
+from routing.services import catalog, policies
 from routing.services.credentials import CredentialRefused
 
 ONE_AT_A_TIME = 0x70616E656C  # an advisory lock of ours: hosts that share a database take turns
@@ -45,6 +45,7 @@ class Command(BaseCommand):
         broker.install_schema(settings.CELERY_BROKER_URL, settings.CELERY_BROKER_TRANSPORT_OPTIONS)
         loaded = str(catalog.load_all(files.read(files.SHIPPED)))
         self.stdout.write(f"catalog: {'; '.join(loaded.splitlines())}")
+        policies.ensure_default()
         self._switch_on()
 
     def _switch_on(self) -> None:
