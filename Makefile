@@ -1,6 +1,6 @@
 # Every target calls ./panelboard, so that make is a convenience and not a need.
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix seed bench lint types arch
+.PHONY: help run test chaos check fix seed bench lint types arch
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -10,6 +10,9 @@ run:  ## start the hub (PORT and PANELBOARD_DATA choose port and data folder)
 
 test:  ## run the tests; ARGS="-k name" goes to pytest
 	./panelboard test $(ARGS)
+
+chaos:  ## the long forms: a minute without Postgres, 300 streams when the gateway is killed
+	PANELBOARD_TEST_OUTAGE_S=60 PANELBOARD_TEST_STREAMS=300 ./panelboard test tests/e2e/test_crash.py $(ARGS)
 
 check:  ## format, lint, types, import contracts, migrations, spelling, then the tests
 	./panelboard check $(ARGS)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.hub_tools import (
     chat_body,
     money,
     raw_client,
+    roll_up,
     signed_in,
 )
 from tests.support.running_hub import RunningHub, data_folder
@@ -31,7 +33,8 @@ pytestmark = pytest.mark.e2e
 STREAMS = int(os.environ.get("PANELBOARD_TEST_STREAMS", "50"))
 OUTAGE_S = float(os.environ.get("PANELBOARD_TEST_OUTAGE_S", "8"))
 SETTLED_WITHIN_S = 150.0
-PAGE_WITHIN_S = 12.0
+PAGES = ("/", "/requests/", "/models/", "/spend/", "/login/", "/admin/")
+PAGES_WITHIN_S = 12.0
 ASKED_FOR_COSTS = ("novita", "together", "deepinfra", "baseten")  # they answer it afterwards too
 
 
@@ -103,7 +106,17 @@ def test_every_stream_of_a_killed_gateway_is_settled_once_and_to_the_last_digit(
     while off := [row for row in rows if settled(crash_rest, row) != (1, money(row["cost_usd"]))]:
         assert time.monotonic() < deadline, [(settled(crash_rest, row), row) for row in off]
         time.sleep(2)
+    roll_up(crash_hub)
+    billed = crash_rest.bill()
+    assert {slug: billed[slug] for slug in ASKED_FOR_COSTS} == cost_by_provider(rows)
     assert _answers(crash_hub)
+
+
+def cost_by_provider(rows: list[dict[str, Any]]) -> dict[str, Decimal]:
+    costs = dict.fromkeys(ASKED_FOR_COSTS, Decimal(0))
+    for row in rows:
+        costs[row["provider"]] += money(row["cost_usd"])
+    return costs
 
 
 def ended_rows(simulator: SimulatorControl) -> list[dict[str, Any]]:
@@ -155,18 +168,20 @@ def test_a_hung_postgres_stops_no_known_key_and_loses_no_row(
                 "/v1/models", headers={"authorization": "Bearer pb_live_" + "x" * 46}
             )
             asked_at = time.monotonic()
-            page = browser.get("/requests/")
-            page_took_s = time.monotonic() - asked_at
+            with ThreadPoolExecutor(len(PAGES)) as at_once:
+                pages = list(at_once.map(browser.get, PAGES))
+            pages_took_s = time.monotonic() - asked_at
             ready = client.get("/readyz")
         finally:
             _signal_postgres(crash_hub, signal.SIGCONT)
     assert set(outcomes) == {200}
     assert len(ids) > OUTAGE_S
     assert stranger.status_code == 503
-    assert page.status_code == 503
-    assert "Postgres" in page.text
-    assert "Traceback" not in page.text
-    assert page_took_s < PAGE_WITHIN_S
+    for page in pages:
+        assert page.status_code == 503
+        assert "Postgres" in page.text
+        assert "Traceback" not in page.text
+    assert pages_took_s < PAGES_WITHIN_S
     assert ready.status_code == 200
     for request_id in ids:
         assert len(crash_rest.receipt(request_id)["attempts"]) == 1

@@ -11,12 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.hub_tools import MODEL, Rest, chat_body, money, signed_in
+from tests.support.hub_tools import MODEL, Rest, chat_body, money, roll_up, signed_in
 from tests.support.running_hub import RunningHub
 
 pytestmark = pytest.mark.e2e
-
-ROLL_UP = "from analytics.tasks import roll_up; roll_up()"
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +69,10 @@ def test_the_playground_refuses_an_endpoint_that_does_not_exist(
     assert "[DONE]" not in answer.text
 
 
-def bill_of(rest: Rest) -> dict[str, Decimal]:
-    """Cost of the month by provider, without the hub's own probes."""
-    query = {"group_by": "provider", "kind": "traffic"}
-    rows = rest.http.get("/billing/usage", params=query).json()["data"]
-    return {row["provider"]: money(row["cost_usd"]) for row in rows}
-
-
 def test_a_request_is_on_the_bill_of_the_month_and_on_the_page(
     hub: RunningHub, browser_of_admin: httpx.Client, http: httpx.Client, rest: Rest
 ) -> None:
-    before = bill_of(rest).get("zai", Decimal(0))
+    before = rest.bill().get("zai", Decimal(0))
     model = next(
         model["id"]
         for model in http.get("/v1/models").json()["data"]
@@ -91,8 +82,8 @@ def test_a_request_is_on_the_bill_of_the_month_and_on_the_page(
     cost = money(answer.headers["x-panelboard-cost"])
     assert cost > 0
     rest.receipt(answer.headers["x-request-id"])
-    hub.manage("shell", "--verbosity", "0", "-c", ROLL_UP)  # sooner than its schedule does
-    assert bill_of(rest)["zai"] == before + cost
+    roll_up(hub)
+    assert rest.bill()["zai"] == before + cost
     page = browser_of_admin.get("/spend/", params={"by": "provider"}).text
     assert "Z.ai" in page
     receipt = browser_of_admin.get(f"/requests/{answer.headers['x-request-id']}/").text

@@ -14,6 +14,7 @@ from tests.support.running_hub import RunningHub
 
 MODEL = "openai/gpt-oss-120b"
 SETTLED_WITHIN_S = 30.0
+ROLL_UP = "from analytics.tasks import roll_up; roll_up()"
 
 
 class _Closing:
@@ -70,6 +71,17 @@ class Rest(_Closing):
                 return found
             assert time.monotonic() < deadline, f"{request_id} is not in the log: {answer.text}"
             time.sleep(0.1)
+
+    def bill(self) -> dict[str, Decimal]:
+        """Cost of the month by provider, without the hub's own probes; as of the last rollup."""
+        query = {"group_by": "provider", "kind": "traffic"}
+        rows = self.http.get("/billing/usage", params=query).json()["data"]
+        return {row["provider"]: money(row["cost_usd"]) for row in rows}
+
+
+def roll_up(hub: RunningHub) -> None:
+    """Sooner than its schedule does."""
+    hub.manage("shell", "--verbosity", "0", "-c", ROLL_UP)
 
 
 def raw_client(hub: RunningHub) -> httpx.Client:
