@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pages are opened last: Playwright keeps a loop running in this thread until it is closed,
+    and no asynchronous test can run beside it."""
+    for item in items:
+        if opens_pages(item):
+            item.add_marker(pytest.mark.browser)
+    items.sort(key=opens_pages)
+
+
+def opens_pages(item: pytest.Item) -> bool:
+    return "browser" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     executable = chromium_or_skip()
