@@ -69,7 +69,7 @@ MIDDLEWARE = [
     "dashboard.middleware.deadline_middleware",
     "django.middleware.security.SecurityMiddleware",
     "dashboard.middleware.ContentPolicyMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "dashboard.middleware.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from django.contrib.staticfiles import finders
+from django.http import HttpResponse
+from django.test import AsyncClient
 
 from tests.support.running_hub import ROOT
 
@@ -59,3 +61,20 @@ def test_the_chart_library_is_loaded_only_where_charts_are() -> None:
         file.name for file in TEMPLATES.rglob("*.html") if "parts/plotly.html" in file.read_text()
     }
     assert users == {"model.html", "spend.html"}
+
+
+async def test_a_static_file_leaves_whole(async_client: AsyncClient) -> None:
+    answer = await async_client.get("/static/css/hub.css")
+    assert isinstance(answer, HttpResponse)
+    assert answer.content == (STATIC / "css/hub.css").read_bytes()
+    assert answer["content-type"] == 'text/css; charset="utf-8"'
+    again = await async_client.get(
+        "/static/css/hub.css", headers={"if-modified-since": answer["last-modified"]}
+    )
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_a_part_of_a_static_file_can_be_asked_for(async_client: AsyncClient) -> None:
+    answer = await async_client.get("/static/css/hub.css", headers={"range": "bytes=3-9"})
+    assert answer.status_code == 206
+    assert answer.content == (STATIC / "css/hub.css").read_bytes()[3:10]
