@@ -17,6 +17,7 @@ class Attempt:
         "headers_at",
         "last_chunk_at",
         "no",
+        "progress_at",
         "progress_chars",
         "provider_request_id",
         "reader",
@@ -41,6 +42,7 @@ class Attempt:
         self.dropped: tuple[str, ...] = ()
         self.settled = False
         self.progress_chars = 0  # output written down so far
+        self.progress_at = sent_at
         self.frames_seen = 0
         self.frames_seen_at = sent_at
 

@@ -30,7 +30,8 @@ from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
 
 MAX_REPLY_BYTES = 64 * 2**20
 MAX_ERROR_BYTES = 256 * 2**10
-PROGRESS_CHARS = 4096  # a progress record at least this often, besides each second
+PROGRESS_CHARS = 4096  # a progress record at least this often,
+PROGRESS_S = 0.75  # and this often: with the tick, none is more than a second old
 DRAIN_S = 1.0  # after the last event: how long the connection may take to become reusable
 BACKOFF_FIRST_S = 0.25
 BACKOFF_LONGEST_S = 8.0
@@ -205,9 +206,11 @@ class Exchange:
                 await self._finish(attempt, reader, held + out)
             elif sink.started:
                 if out:
-                    await self._write(out)
+                    self.writing_since = now
+                    await sink.write(out)
+                    self.writing_since = None
                     if reader.output_chars - attempt.progress_chars >= PROGRESS_CHARS:
-                        self.scribe.progress(attempt)
+                        self.scribe.progress(attempt, now)
             else:
                 held += out
                 if reader.content_started:
@@ -292,8 +295,8 @@ class Exchange:
         late = self._late(attempt, now)
         if late is not None:
             self._interrupt(late)
-        elif not attempt.settled and now - attempt.sent_at >= 1.0:
-            self.scribe.progress(attempt)
+        elif not attempt.settled and now - attempt.progress_at >= PROGRESS_S:
+            self.scribe.progress(attempt, now)
 
     def _late(self, attempt: Attempt, now: float) -> UpstreamError | None:
         limits = self.scribe.gateway.deadlines_for(attempt.endpoint.provider)

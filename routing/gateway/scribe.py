@@ -115,7 +115,8 @@ class Scribe:
             )
         )
 
-    def progress(self, attempt: Attempt) -> None:
+    def progress(self, attempt: Attempt, now: float) -> None:
+        attempt.progress_at = now
         reader = attempt.reader
         if reader is None or reader.output_chars == attempt.progress_chars:
             return

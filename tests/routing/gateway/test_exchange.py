@@ -361,3 +361,13 @@ async def test_no_task_is_left_behind() -> None:
         await Bench(answer, plain(), plain()).ask()
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == before
+
+
+async def test_progress_is_written_about_once_a_second_and_not_at_every_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("routing.gateway.exchange.PROGRESS_S", 0.1)
+    pieces = [piece for _ in range(40) for piece in (HELLO, 0.01)]
+    bench = Bench(stream(ROLE, *pieces, END, DONE))
+    await bench.ask(stream=True)
+    assert 1 <= len(bench.spool.progress) <= 6
