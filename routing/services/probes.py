@@ -102,10 +102,12 @@ def _round(
 
 
 def unmeasured(snapshot: Snapshot) -> dict[int, list[int]]:
-    """Ids of routable endpoints without any figure, by provider."""
+    """Ids of routable endpoints that lack a figure to be ranked by, by provider."""
     found: defaultdict[int, list[int]] = defaultdict(list)
     for endpoint in snapshot.endpoints.values():
-        if not endpoint.stats.n and _is_routable(endpoint):
+        stats = endpoint.stats
+        is_measured = stats.ttft_p50_ms is not None and stats.speed_p50_tps is not None
+        if not is_measured and _is_routable(endpoint):
             found[endpoint.provider.id].append(endpoint.id)
     return dict(found)
 

@@ -164,7 +164,10 @@ def test_a_start_probes_only_what_nobody_has_measured(
     beta = Provider.objects.get(slug="beta")
     known, *rest = beta.endpoints.order_by("pk")
     now = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-    write_endpoint_stats([StatsRow(endpoint_id=known.pk, n=1)], updated_at=now)
+    figures = {"ttft_p50_ms": 100.0, "speed_p50_tps": 50.0}
+    half_known = [StatsRow(endpoint_id=endpoint.pk, n=1, ttft_p50_ms=100.0) for endpoint in rest]
+    whole = StatsRow(endpoint_id=known.pk, n=1, **figures)
+    write_endpoint_stats([whole, *half_known], updated_at=now)
     sent: dict[int, list[int]] = {}
     monkeypatch.setattr(tasks.probe_provider, "delay", sent.__setitem__)
     assert tasks.probe_unmeasured() == 2
