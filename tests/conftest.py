@@ -71,6 +71,8 @@ def hub(hub_folder: Path) -> Iterator[RunningHub]:
     running.start()
     yield running
     running.stop()
+    assert "Traceback" not in running.output, running.output
+    assert "Warning" not in running.output, running.output
 
 
 @pytest.fixture(scope="session")
