@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,8 @@ from tests.support.hub_tools import MODEL, Rest, chat_body, money, roll_up, sign
 from tests.support.running_hub import RunningHub
 
 pytestmark = pytest.mark.e2e
+
+PROBED_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +100,16 @@ def test_the_log_shows_the_request_with_its_model(
     request_id = answer.headers["x-request-id"]
     rest.receipt(request_id)
     assert f"/requests/{request_id}/" in browser_of_admin.get("/requests/").text
+
+
+def test_the_hubs_own_probes_are_told_apart_in_the_log(browser_of_admin: httpx.Client) -> None:
+    deadline = time.monotonic() + PROBED_WITHIN_S
+    while not (probes := receipts_on(browser_of_admin, "probe")):
+        assert time.monotonic() < deadline, "no probe is in the log"
+        time.sleep(1)
+    assert not probes & receipts_on(browser_of_admin, "")
+
+
+def receipts_on(browser: httpx.Client, kind: str) -> set[str]:
+    page = browser.get("/requests/", params={"kind": kind}).text
+    return set(re.findall(r"/requests/[0-9a-f-]{36}/", page))
