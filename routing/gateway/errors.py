@@ -63,6 +63,20 @@ def client_error(failed: UpstreamError, provider: str, attempts: int) -> HubErro
     return error
 
 
+def broken_off(failed: UpstreamError, provider: str) -> HubError:
+    """A stream that broke after content: no other endpoint may go on with it."""
+    error = HubError(
+        502,
+        "provider_broke_off",
+        f"{provider} broke the answer off ({failed.code or failed.failure}). What came so far is "
+        "incomplete: send the request again",
+        kind="server_error",
+        should_retry=True,
+    )
+    error.detail = {"provider": provider, "cause": failed.code}
+    return error
+
+
 def _unavailable(failed: UpstreamError, provider: str) -> HubError:
     return HubError(
         502,

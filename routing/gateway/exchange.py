@@ -23,7 +23,7 @@ from routing.core.errors import (
 )
 from routing.gateway.asgi import Sink
 from routing.gateway.attempt import Attempt
-from routing.gateway.errors import client_error, error_event
+from routing.gateway.errors import broken_off, client_error, error_event
 from routing.gateway.recording import Money, decimal_text, outcome_of
 from routing.gateway.scribe import Scribe
 from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
@@ -260,7 +260,7 @@ class Exchange:
         self.scribe.request_done(outcome_of(error), 200, error.code or error.failure)
         if error.failure is FailureClass.CANCELLED:
             return  # nobody reads any more; the server closes a connection that was not finished
-        told = client_error(error, endpoint.provider.name, self.scribe.attempts)
+        told = broken_off(error, endpoint.provider.name)
         await self._write_last(error_event(told, self.scribe.request_id_text.decode()))
 
     def _headers(self, attempt: Attempt, money: Money | None) -> Headers:

@@ -146,6 +146,7 @@ async def test_a_failure_after_content_is_an_error_event_and_no_second_endpoint(
     assert client.complete
     assert "[DONE]" not in client.text
     assert '"error"' in client.text.rstrip().rpartition("data: ")[2]
+    assert "send the request again" in client.text
     (finish,) = bench.spool.finishes
     assert finish.cost_status is CostStatus.ESTIMATED
     assert finish.usage.output_total == 2  # "Hello" is 5 characters
