@@ -18,6 +18,13 @@ from routing.core.usage import NO_USAGE, Usage
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 
 
+class NativeCall(msgspec.Struct, frozen=True):
+    """A request in a dialect that some providers speak themselves: sent there as it is."""
+
+    dialect: str  # as in `Adapter.dialect`
+    body: dict[str, Any]
+
+
 class ChatCall(msgspec.Struct, frozen=True):
     """A client's chat request, parsed once. `body` is never modified: a retry starts clean."""
 
@@ -25,6 +32,8 @@ class ChatCall(msgspec.Struct, frozen=True):
     stream: bool
     wants_usage: bool  # the client asked for a usage chunk in its stream
     raw: bytes = b""  # the body as received
+    is_plain: bool = False  # every message is a role and a text, no field needs a closer look
+    native: NativeCall | None = None  # what the client wrote, where it was not OpenAI chat
 
 
 class BuiltRequest(msgspec.Struct, frozen=True):
@@ -43,6 +52,7 @@ class Reply(msgspec.Struct):
     finish_reason: str = ""
     response_model: str = ""
     output_chars: int = 0
+    is_native: bool = False  # in the dialect of the call's `native`, not in OpenAI's
 
     @property
     def body(self) -> dict[str, Any]:
@@ -75,6 +85,7 @@ class StreamReader(Protocol):
     response_model: str
     output_chars: int
     content_frames: int
+    is_native: bool  # gives events of the call's `native` dialect, not OpenAI's
     note: Callable[[Usage], UsageNote] | None  # set by the gateway when the client wants usage
 
     def feed(self, data: bytes) -> bytes: ...

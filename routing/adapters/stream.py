@@ -40,6 +40,7 @@ class EventStream(ABC):
         self.response_model = ""
         self.output_chars = 0
         self.content_frames = 0
+        self.is_native = False
         self.note: NoteUsage | None = None
         self._call = call
         self._quirks: Quirks = endpoint.provider.quirks

@@ -1,0 +1,53 @@
+"""The seam between a client's dialect and the hub's own, which is OpenAI chat.
+
+A surface translates and nothing else: no sockets, no clock of its own, no database. Where the
+provider speaks the client's dialect itself, the request goes there as it was written (`native`), so
+that nothing the dialect can say gets lost on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from routing.adapters.base import NativeCall
+from routing.core.errors import HubError
+
+
+class VoiceStream(Protocol):
+    """Fed with the hub's own event stream in any slices; returns the client's events."""
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def close(self) -> bytes:
+        """The answer ended well: whatever the dialect still owes its client."""
+        ...
+
+    def broken(self, error: HubError) -> bytes:
+        """The answer broke after it had begun: the dialect's own error event."""
+        ...
+
+
+class Voice(Protocol):
+    """One request of a client, and how to answer it in the same dialect."""
+
+    chat: dict[str, Any]  # the request as OpenAI chat; the hub's own fields (`provider`) included
+    native: NativeCall | None  # the request as it was written, for providers of that dialect
+    uncarried: tuple[str, ...]  # fields that OpenAI chat has no word for; shown to the client
+
+    def reply(self, answer: bytes) -> bytes:
+        """From an OpenAI chat completion (JSON) to the dialect's whole answer (JSON)."""
+        ...
+
+    def open_stream(self) -> VoiceStream: ...
+
+
+class Surface(Protocol):
+    name: str  # as it is written in the log: chat, messages, responses, completions
+
+    def read(self, body: dict[str, Any], request_id: str, now_unix_s: float) -> Voice:
+        """Raises HubError 400 naming the field that is wrong."""
+        ...
+
+    def error_body(self, error: HubError, request_id: str) -> bytes:
+        """The dialect's error envelope, as JSON."""
+        ...
