@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -14,9 +14,10 @@ from routing.core.deadlines import Deadlines
 class UpstreamRequest(msgspec.Struct, frozen=True):
     method: str
     url: str  # absolute, from the catalog; never from a client's request
-    headers: Headers
+    headers: Sequence[tuple[bytes, bytes]]  # a tuple where many requests share them: rendered once
     body: bytes
     deadlines: Deadlines
+    mark: bytes = b""  # our id of this attempt, sent as x-request-id when it is not empty
 
 
 class UpstreamAnswer(Protocol):

@@ -122,6 +122,8 @@ def _opening(method: str, target: Target) -> bytes:
 
 def _head(opening: bytes, request: UpstreamRequest) -> bytes:
     lines = [b"%b: %b\r\n" % pair for pair in request.headers if pair[0] not in OWN_HEADERS]
+    if request.mark:
+        lines.append(b"x-request-id: %b\r\n" % request.mark)
     if has_body(request.method, request.body):
         lines.append(b"content-length: %d\r\n" % len(request.body))
     head = b"%b%b\r\n" % (opening, b"".join(lines))

@@ -274,6 +274,8 @@ def _build(request: UpstreamRequest, exchange: _Exchange) -> httpx.Request:
     target = exchange.target
     own = [(b"host", target.authority.encode()), (b"accept-encoding", b"identity")]
     headers = [pair for pair in request.headers if pair[0] not in OWN_HEADERS]
+    if request.mark:
+        headers.append((b"x-request-id", request.mark))
     check_headers(headers)
     if has_body(request.method, request.body):
         own.append((b"content-length", b"%d" % len(request.body)))

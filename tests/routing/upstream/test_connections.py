@@ -55,6 +55,31 @@ async def test_it_sends_the_request_as_given_with_its_own_framing(client: Upstre
     assert received.body == b'{"a":1}'
 
 
+async def test_requests_share_their_headers_and_each_has_its_own_mark(
+    client: UpstreamClient,
+) -> None:
+    headers = ((b"authorization", b"Bearer sk"), (b"content-type", b"application/json"))
+    async with Provider(serving(plain())) as provider:
+        for mark, body in [(b"abc-1", b"{}"), (b"", b'{"a":1}'), (b"abc-2", b"")]:
+            request = UpstreamRequest("POST", provider.url, headers, body, PATIENT, mark)
+            assert await fetch(client, request) == (200, b"ok")
+        marks = [received.values("x-request-id") for received in provider.requests]
+        sizes = [received.values("content-length") for received in provider.requests]
+        keys = [received.values("authorization") for received in provider.requests]
+    assert marks == [["abc-1"], [], ["abc-2"]]
+    assert sizes == [["2"], ["7"], ["0"]]
+    assert keys == [["Bearer sk"]] * 3
+
+
+@pytest.mark.parametrize("mark", [b"a\r\nx-evil: 1", b"a\nb", b"a\rb", b"a\0b"])
+async def test_a_mark_cannot_smuggle_a_header(mark: bytes, client: UpstreamClient) -> None:
+    headers = ((b"authorization", b"Bearer sk"),)
+    async with Provider(serving(plain())) as provider:
+        with pytest.raises(ConnectFailed, match="line break"):
+            await client.send(UpstreamRequest("POST", provider.url, headers, b"{}", PATIENT, mark))
+        assert provider.accepted == 0
+
+
 async def test_a_get_has_no_body(client: UpstreamClient) -> None:
     async with Provider(serving(plain())) as provider:
         await fetch(client, UpstreamRequest("GET", provider.url, [], b"", PATIENT))
@@ -63,12 +88,18 @@ async def test_a_get_has_no_body(client: UpstreamClient) -> None:
     assert not received.values("content-length")
 
 
+@pytest.mark.parametrize("shape", [list, tuple])
 @pytest.mark.parametrize("value", [b"sk\r\nx-evil: 1", b"sk\nx-evil: 1", b"sk\rx", b"sk\0"])
-async def test_a_header_cannot_smuggle_another(value: bytes, client: UpstreamClient) -> None:
+async def test_a_header_cannot_smuggle_another(
+    value: bytes, shape: type[list[tuple[bytes, bytes]]], client: UpstreamClient
+) -> None:
     async with Provider(serving(plain())) as provider:
-        headers = [(b"authorization", value)]
-        with pytest.raises(ConnectFailed, match="line break"):
-            await client.send(UpstreamRequest("POST", provider.url, headers, b"{}", PATIENT))
+        request = UpstreamRequest(
+            "POST", provider.url, shape([(b"authorization", value)]), b"{}", PATIENT
+        )
+        for _ in range(2):  # what was refused once is not remembered as sound
+            with pytest.raises(ConnectFailed, match="line break"):
+                await client.send(request)
         assert provider.accepted == 0
 
 
