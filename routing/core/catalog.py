@@ -28,6 +28,7 @@ class Model(msgspec.Struct, frozen=True):
     created: int  # Unix seconds, as in OpenAI's model object
     input_modalities: tuple[str, ...] = ("text",)
     output_modalities: tuple[str, ...] = ("text",)
+    kind: str = "chat"  # key of routing.core.kinds.KINDS
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -77,6 +78,10 @@ class Endpoint(msgspec.Struct, frozen=True):
         """Stable, readable name: `groq:openai/gpt-oss-120b`."""
         return f"{self.provider.slug}:{self.model.name}"
 
+    @property
+    def kind(self) -> str:
+        return self.model.kind
+
 
 CAPABILITIES = frozenset(
     {
@@ -92,6 +97,9 @@ CAPABILITIES = frozenset(
         "seed",
         "prompt_cache",
         "n",
+        "dimensions",  # embeddings of a wanted length
+        "timestamps",  # transcriptions that say when what was said
+        "image_url",  # images given by address, not only as base64
     }
 )
 

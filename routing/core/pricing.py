@@ -7,13 +7,13 @@ tokens x price is exact in NUMERIC(24,12): nothing is rounded per request.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
 
-from routing.core.usage import TOKEN_METERS, Meter, Usage
+from routing.core.usage import MILLION_METERS, Meter, Usage
 
 PICO_PER_USD = 10**12
 TOKENS_PER_PRICE_UNIT = 1_000_000
@@ -30,7 +30,7 @@ class CostStatus(StrEnum):
 
 
 class Price(msgspec.Struct, frozen=True):
-    """One dated row. `unit_price_usd` is per 1,000,000 for token meters, else per piece.
+    """One dated row. `unit_price_usd` is per 1,000,000 for MILLION_METERS, else per piece.
 
     Conditions that are unset hold always. The UTC window is half-open and may wrap midnight;
     `weekdays` is a bit mask, Monday = 1. `min_input_tokens` is a cliff: once reached, the row
@@ -189,6 +189,8 @@ _PIECES = (
     (Meter.IMAGE, "images"),
     (Meter.AUDIO_SECOND, "audio_seconds"),
     (Meter.SEARCH, "searches"),
+    (Meter.CHARACTER, "characters"),
+    (Meter.PIXEL, "pixels"),
 )
 
 # Where a provider has no row for a cheaper or dearer kind of the same token, the plain row holds.
@@ -239,9 +241,15 @@ def _row_for(meter: Meter, rows: dict[Meter, Price]) -> Price | None:
 
 
 def amount_of(quantity: int, row: Price) -> Decimal:
-    if row.meter in TOKEN_METERS:
+    if row.meter in MILLION_METERS:
         return (quantity * row.unit_price_usd).scaleb(-6)  # per 1,000,000, and exact
     return quantity * row.unit_price_usd
+
+
+def expected_pieces_pico(rows: Mapping[Meter, Price], pieces: Iterable[tuple[Meter, int]]) -> int:
+    """Of quantities that are not tokens, in 10**-12 USD, for ranking; 0 where there is no row."""
+    amounts_usd = (amount_of(n, rows[meter]) for meter, n in pieces if meter in rows)
+    return int(sum(amounts_usd, ZERO_USD) * PICO_PER_USD)
 
 
 def blended_usd_per_million(

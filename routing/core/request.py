@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from routing.core.usage import Meter
+
 DEFAULT_OUTPUT_TOKENS = 512  # expected when neither the client nor history says
 
 
@@ -42,3 +44,5 @@ class RequestFacts(msgspec.Struct, frozen=True):
     service_tier: str = ""
     preferences: ProviderPreferences = NO_PREFERENCES
     fallback_models: tuple[str, ...] = ()  # canonical names from `models`
+    kind: str = "chat"  # key of routing.core.kinds.KINDS
+    pieces: tuple[tuple[Meter, int], ...] = ()  # expected quantities that are not tokens

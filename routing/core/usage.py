@@ -13,7 +13,7 @@ import msgspec
 
 
 class Meter(StrEnum):
-    """A priced quantity. Token meters are priced per 1,000,000, the others per piece."""
+    """A priced quantity. Those of MILLION_METERS are priced per 1,000,000, the others per piece."""
 
     INPUT = "input"  # uncached input tokens
     CACHE_READ = "cache_read"
@@ -25,6 +25,8 @@ class Meter(StrEnum):
     AUDIO_SECOND = "audio_second"
     SEARCH = "search"
     REQUEST = "request"
+    CHARACTER = "character"  # of a text to be spoken
+    PIXEL = "pixel"  # of images made
 
 
 TOKEN_METERS = frozenset(
@@ -37,6 +39,8 @@ TOKEN_METERS = frozenset(
         Meter.REASONING,
     }
 )
+
+MILLION_METERS = TOKEN_METERS | {Meter.CHARACTER, Meter.PIXEL}
 
 
 class UsageSource(StrEnum):
@@ -59,6 +63,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     searches: int | None = None
     provider_cost_usd: Decimal | None = None
     source: UsageSource = UsageSource.PROVIDER
+    characters: int | None = None
+    pixels: int | None = None
 
 
 NO_USAGE = Usage()

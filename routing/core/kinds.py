@@ -1,0 +1,58 @@
+"""The kinds of models. A model has one; it says what is asked of it, and at which path."""
+
+from __future__ import annotations
+
+import msgspec
+
+from routing.core.catalog import Model, Snapshot
+from routing.core.errors import HubError
+
+
+class Kind(msgspec.Struct, frozen=True):
+    name: str  # as the catalog and requests say it
+    noun: str  # "an embedding model"
+    path: str  # where clients ask for it
+    surface: str  # as the log says it
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("chat", "a chat model", "/v1/chat/completions", "chat"),
+        Kind("embedding", "an embedding model", "/v1/embeddings", "embeddings"),
+        Kind("rerank", "a reranking model", "/v1/rerank", "rerank"),
+        Kind("image", "an image model", "/v1/images/generations", "images"),
+        Kind(
+            "transcription",
+            "a transcription model",
+            "/v1/audio/transcriptions",
+            "transcriptions",
+        ),
+        Kind("speech", "a speech model", "/v1/audio/speech", "speech"),
+    )
+}
+KIND_NAMES = frozenset(KINDS)
+
+
+def check_kind(model_name: str, wanted: str, snapshot: Snapshot, param: str = "model") -> None:
+    """`model_name` is a canonical name. Raises HubError 400 naming the path that serves it."""
+    model = snapshot.models.get(model_name)
+    if model is not None and model.kind != wanted:
+        raise wrong_kind(model, wanted, param)
+
+
+def wrong_kind(model: Model, wanted: str, param: str = "model") -> HubError:
+    found, asked = KINDS[model.kind], KINDS[wanted]
+    return HubError(
+        400,
+        "wrong_endpoint",
+        f"{model.name} is {found.noun}, and {asked.path} takes {_plural(asked)}. "
+        f"Send this to POST {found.path}, or choose another model",
+        param=param,
+        should_retry=False,
+        detail={"kind": found.name, "path": found.path},
+    )
+
+
+def _plural(kind: Kind) -> str:
+    return kind.noun.split(" ", 1)[1] + "s"
