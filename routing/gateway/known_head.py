@@ -1,0 +1,56 @@
+"""The head a connection sent last: a client's next request on it differs in its length alone.
+
+What the parser once read out of a head holds for the same bytes again, so only the digits of
+`content-length` are looked at anew. Everything else, and every request that did not arrive in one
+piece, goes through the parser.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_HEAD_END = b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})\r\n", re.IGNORECASE)
+_MAX_DIGITS = 9
+_MAX_HEAD_BYTES = 8192
+
+
+class KnownHead(NamedTuple):
+    """`opening` reaches to the digits of the length, `closing` from behind them to the body."""
+
+    opening: bytes
+    closing: bytes
+    digest: bytes  # of the API key in it; whether the key is still valid is asked each time
+    keep_alive: bool
+
+    def body_in(self, data: bytes) -> bytes | None:
+        """The body, if `data` is exactly one whole request with this head."""
+        opening = self.opening
+        if not data.startswith(opening):
+            return None
+        begin = len(opening)
+        end = data.find(b"\r", begin, begin + _MAX_DIGITS + 1)
+        digits = data[begin:end]
+        if end < 0 or not digits.isdigit() or not data.startswith(self.closing, end):
+            return None
+        body_at = end + len(self.closing)
+        return data[body_at:] if len(data) - body_at == int(digits) else None
+
+
+def learn_head(data: bytes, body: bytes, digest: bytes, *, keep_alive: bool) -> KnownHead | None:
+    """From bytes that the parser took for one request with this body; None if they hold more.
+
+    Raises nothing. A head that announces its length in any unusual way is not learnt.
+    """
+    head_end = data.find(_HEAD_END) + len(_HEAD_END)
+    head = data[:head_end]
+    lower = head.lower()
+    if head_end > _MAX_HEAD_BYTES or b"transfer-encoding" in lower:
+        return None
+    found = _LENGTH.search(head)
+    if found is None or lower.count(b"content-length") != 1:
+        return None
+    if data[head_end:] != body or len(body) != int(found[1]):
+        return None
+    return KnownHead(head[: found.start(1)], head[found.end(1) :], digest, keep_alive)
