@@ -2,6 +2,7 @@ from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provid
 from routing.models.credential import Credential
 from routing.models.policy import Policy, PolicyVersion
 from routing.models.probe import ProbeDay
+from routing.models.stored_response import StoredResponse
 from routing.models.team import AccessToken, ApiKey, Membership, Organization, Project
 from routing.models.version import SnapshotVersion
 
@@ -21,4 +22,5 @@ __all__ = [
     "Project",
     "Provider",
     "SnapshotVersion",
+    "StoredResponse",
 ]
