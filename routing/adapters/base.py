@@ -25,8 +25,14 @@ class NativeCall(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
+class Upload(msgspec.Struct, frozen=True):
+    filename: str
+    content_type: str
+    data: bytes
+
+
 class ChatCall(msgspec.Struct, frozen=True):
-    """A client's chat request, parsed once. `body` is never modified: a retry starts clean."""
+    """A client's request, parsed once. `body` is never modified: a retry starts clean."""
 
     body: dict[str, Any]  # without the hub's own fields (`provider`, `models`)
     stream: bool
@@ -34,6 +40,8 @@ class ChatCall(msgspec.Struct, frozen=True):
     raw: bytes = b""  # the body as received
     is_plain: bool = False  # every message is a role and a text, no field needs a closer look
     native: NativeCall | None = None  # what the client wrote, where it was not OpenAI chat
+    kind: str = "chat"  # of routing.core.kinds: `body` is what that kind's path takes
+    upload: Upload | None = None  # the file of a multipart request; its fields are `body`
 
 
 class BuiltRequest(msgspec.Struct, frozen=True):
@@ -53,6 +61,7 @@ class Reply(msgspec.Struct):
     response_model: str = ""
     output_chars: int = 0
     is_native: bool = False  # in the dialect of the call's `native`, not in OpenAI's
+    content_type: bytes = b"application/json"  # of `raw`
 
     @property
     def body(self) -> dict[str, Any]:

@@ -41,6 +41,17 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n_max: int | None = None
     reasoning_field_in: Literal["reasoning_content", "reasoning", "none"] = "reasoning_content"
     default_params: dict[str, Any] = {}  # sent unless the client set them
+    # other kinds than chat
+    embeddings_path: str = "/embeddings"
+    rerank_path: str = "/rerank"
+    images_path: str = "/images/generations"
+    transcriptions_path: str = "/audio/transcriptions"
+    speech_path: str = "/audio/speech"
+    embeddings_base64: bool = False  # True: gives vectors as base64 when asked to
+    # "plain": no `response_format` there; times come when asked for with the text
+    transcription_style: Literal["openai", "plain"] = "openai"
+    audio_least_s: int = 0  # shorter recordings are billed as this long
+    kind_drop_params: dict[str, tuple[str, ...]] = {}  # as drop_params, by kind of model
     # answers
     reasoning_field_out: Literal["reasoning_content", "reasoning", "none"] = "reasoning_content"
     finish_map: dict[str, str] = {}  # provider's word -> OpenAI's

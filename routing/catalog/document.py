@@ -18,7 +18,7 @@ Label = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")]
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
-Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$")]
+Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$")]
 Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -50,6 +50,7 @@ class ProviderRecord(Record, frozen=True):
 
 class ModelRecord(Record, frozen=True):
     name: Name
+    kind: str = "chat"  # routing.core.kinds.KINDS
     title: Annotated[str, msgspec.Meta(max_length=200)] = ""
     maker: Annotated[str, msgspec.Meta(max_length=120)] = ""
     description: str = ""
@@ -62,7 +63,10 @@ class ModelRecord(Record, frozen=True):
 
 
 class PriceRecord(Record, frozen=True):
-    """`usd` is per 1,000,000 for token meters, else per piece: a decimal string."""
+    """`usd` is a decimal string, per 1,000,000 for MILLION_METERS, else per piece.
+
+    Six decimals at most for the former, twelve for the latter.
+    """
 
     meter: str
     usd: Amount

@@ -15,20 +15,27 @@ class Kind(msgspec.Struct, frozen=True):
     surface: str  # as the log says it
 
 
+CHAT = "chat"
+EMBEDDING = "embedding"
+RERANK = "rerank"
+IMAGE = "image"
+TRANSCRIPTION = "transcription"
+SPEECH = "speech"
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("chat", "a chat model", "/v1/chat/completions", "chat"),
-        Kind("embedding", "an embedding model", "/v1/embeddings", "embeddings"),
-        Kind("rerank", "a reranking model", "/v1/rerank", "rerank"),
-        Kind("image", "an image model", "/v1/images/generations", "images"),
+        Kind(CHAT, "a chat model", "/v1/chat/completions", "chat"),
+        Kind(EMBEDDING, "an embedding model", "/v1/embeddings", "embeddings"),
+        Kind(RERANK, "a reranking model", "/v1/rerank", "rerank"),
+        Kind(IMAGE, "an image model", "/v1/images/generations", "images"),
         Kind(
-            "transcription",
+            TRANSCRIPTION,
             "a transcription model",
             "/v1/audio/transcriptions",
             "transcriptions",
         ),
-        Kind("speech", "a speech model", "/v1/audio/speech", "speech"),
+        Kind(SPEECH, "a speech model", "/v1/audio/speech", "speech"),
     )
 }
 KIND_NAMES = frozenset(KINDS)

@@ -49,6 +49,7 @@ class Model(models.Model):
     """A catalog entry with a canonical id, `org/Name` as on the Hugging Face Hub where one exists."""
 
     name = models.CharField(max_length=200, unique=True)
+    kind = models.CharField(max_length=20, default="chat")  # routing.core.kinds.KINDS
     slug = models.SlugField(max_length=200, unique=True)
     title = models.CharField(max_length=200)
     maker = models.CharField(max_length=120)

@@ -21,6 +21,7 @@ from routing.catalog.document import (
     ProviderRecord,
 )
 from routing.core.catalog import CAPABILITIES
+from routing.core.kinds import KIND_NAMES
 from routing.services.addresses import AddressRefused, checked_base_url
 from routing.services.listings import KINDS
 from routing.services.prices import PriceRefused, Quote, check_quote
@@ -61,6 +62,8 @@ def model_problems(record: ModelRecord) -> Found:
         yield "name", "needs at least one letter or digit"
     if any(character.isspace() for character in record.name):
         yield "name", "must not contain blanks"
+    if record.kind not in KIND_NAMES:
+        yield "kind", unknown("kind", record.kind, KIND_NAMES)
 
 
 def endpoint_problems(

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from routing.core.pricing import MINUTES_PER_DAY
 from routing.core.pricing import Price as CorePrice
-from routing.core.usage import TOKEN_METERS, Meter
+from routing.core.usage import MILLION_METERS, Meter
 from routing.models import Endpoint, Price
 
 BY_HAND = "admin"  # the source of rows that a person entered
@@ -37,7 +37,7 @@ class PriceConflict(PriceRefused):
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """A price as its source tells it. `usd` is per 1,000,000 for token meters, else per piece."""
+    """A price as its source tells it. `usd` is per 1,000,000 for MILLION_METERS, else per piece."""
 
     meter: str
     usd: Decimal
@@ -165,11 +165,11 @@ def core_row(row: Price) -> CorePrice:
 def check_quote(quote: Quote) -> None:
     if quote.meter not in {meter.value for meter in Meter}:
         raise PriceRefused(f"unknown meter {quote.meter!r}; there are {', '.join(Meter)}")
-    decimals = TOKEN_DECIMALS if Meter(quote.meter) in TOKEN_METERS else PIECE_DECIMALS
+    decimals = TOKEN_DECIMALS if Meter(quote.meter) in MILLION_METERS else PIECE_DECIMALS
     if not quote.usd.is_finite() or not 0 <= quote.usd < LARGEST_USD:
         raise PriceRefused(f"{quote.usd} USD is not a price")
     if quote.usd != round(quote.usd, decimals):
-        raise PriceRefused(f"{quote.usd} USD has more than {decimals} decimals")
+        raise PriceRefused(f"usd {quote.usd:f} has more than {decimals} decimals")
     if quote.effective_from.tzinfo is None:
         raise PriceRefused("effective_from needs a time zone")
     _check_conditions(quote)

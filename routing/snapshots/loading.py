@@ -29,6 +29,7 @@ from routing.core.catalog import (
     Snapshot,
     Stats,
 )
+from routing.core.kinds import CHAT
 from routing.core.pricing import Price, PriceSheet
 from routing.services.credentials import CredentialUnreadable, unseal
 from routing.services.prices import core_row
@@ -98,6 +99,7 @@ def _model(row: models.Model) -> Model:
         created=int(midnight.timestamp()) if midnight else 0,
         input_modalities=tuple(row.input_modalities),
         output_modalities=tuple(row.output_modalities),
+        kind=row.kind,
     )
 
 
@@ -123,7 +125,9 @@ def _endpoints(
             is_free=row.is_free,
             status=_status(row, moment.date()),
             credentials=credentials.get(row.provider_id, ()),
-            unsupported_parameters=_unsupported(providers[row.provider_id]),
+            unsupported_parameters=_unsupported(
+                providers[row.provider_id], by_model_id[row.model_id]
+            ),
             stats=stats.get(row.pk, NO_STATS),
         )
         for row in rows
@@ -131,9 +135,11 @@ def _endpoints(
     ]
 
 
-def _unsupported(provider: Provider) -> frozenset[str]:
+def _unsupported(provider: Provider, model: Model) -> frozenset[str]:
     quirks: Quirks = provider.quirks
-    return frozenset(quirks.drop_params)
+    if model.kind == CHAT:
+        return frozenset(quirks.drop_params)
+    return frozenset(quirks.kind_drop_params.get(model.kind, ()))
 
 
 def _status(row: models.Endpoint, today: dt.date) -> str:
