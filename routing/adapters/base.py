@@ -6,7 +6,7 @@ It never sleeps, retries, logs bodies or opens sockets. One `StreamReader` serve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from routing.core.errors import UpstreamError
 from routing.core.usage import NO_USAGE, Usage
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
+FixedHeaders = tuple[tuple[bytes, bytes], ...]  # of many requests: the same object for all of them
 
 
 class NativeCall(msgspec.Struct, frozen=True):
@@ -46,7 +47,7 @@ class ChatCall(msgspec.Struct, frozen=True):
 
 class BuiltRequest(msgspec.Struct, frozen=True):
     path: str  # appended to the provider's base URL, query included
-    headers: Headers
+    headers: Sequence[tuple[bytes, bytes]]  # `FixedHeaders` where many requests share them
     body: bytes
     dropped: tuple[str, ...] = ()  # parameters that could not be carried over
 

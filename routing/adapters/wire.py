@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from routing.adapters.base import Headers, header
+from routing.adapters.base import FixedHeaders, Headers, header
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
+MAX_KEPT = 1024  # of headers; a hub has two for each provider and credential
 _AUTH_PREFIXES = {"bearer": b"Bearer ", "key": b"Key "}
 
 
@@ -14,16 +15,38 @@ def quirks_of(endpoint: Endpoint) -> Quirks:
     return quirks
 
 
-def request_headers(quirks: Quirks, auth: str, secret: str, *, stream: bool) -> Headers:
-    """`auth` is bearer, key or header:<name>. The record's extra headers win over ours."""
+def request_headers(quirks: Quirks, auth: str, secret: str, *, stream: bool) -> FixedHeaders:
+    """`auth` is bearer, key or header:<name>. The record's extra headers win over ours.
+
+    The same arguments give the same object, so that a sender can keep what it made of it.
+    """
+    key = (id(quirks), auth, secret, stream)
+    kept = _kept.get(key)
+    if kept is None:
+        if len(_kept) >= MAX_KEPT:
+            _kept.clear()
+        kept = _kept[key] = (quirks, _headers(quirks, auth, secret, stream))
+    return kept[1]
+
+
+# The record is kept beside the headers: as long as it lives, nothing else can have its id.
+_kept: dict[tuple[int, str, str, bool], tuple[Quirks, FixedHeaders]] = {}
+
+
+def forget_headers() -> None:
+    """To be called when credentials may have changed: kept headers hold their secrets."""
+    _kept.clear()
+
+
+def _headers(quirks: Quirks, auth: str, secret: str, stream: bool) -> FixedHeaders:
     accept = b"text/event-stream" if stream else b"application/json"
-    own: dict[bytes, bytes] = {b"content-type": b"application/json", b"accept": accept}
+    own = {b"content-type": b"application/json", b"accept": accept}
     if secret:
         name, value = _authorization(auth, secret)
         own[name] = value
     for extra_name, extra_value in quirks.extra_headers.items():
         own[extra_name.lower().encode("latin-1")] = extra_value.encode("latin-1")
-    return list(own.items())
+    return tuple(own.items())
 
 
 def _authorization(auth: str, secret: str) -> tuple[bytes, bytes]:

@@ -41,7 +41,7 @@ class Anthropic(Adapter):
         quirks = quirks_of(endpoint)
         body, dropped = build_body(call, endpoint)
         auth = "header:x-api-key" if quirks.auth == "bearer" else quirks.auth
-        headers = request_headers(quirks, auth, secret, stream=call.stream)
+        headers = [*request_headers(quirks, auth, secret, stream=call.stream)]
         if not any(name == b"anthropic-version" for name, _ in headers):
             headers.append((b"anthropic-version", API_VERSION.encode()))
         betas = betas_of(call.body)

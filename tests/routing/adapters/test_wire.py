@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from routing.adapters import wire
+from routing.adapters.quirks import PLAIN, Quirks
+from routing.adapters.wire import forget_headers, request_headers
+from tests.routing.adapters.support import ADAPTERS, adapter_of, call_of, endpoint_of
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    forget_headers()
+
+
+def test_requests_of_one_credential_share_their_headers() -> None:
+    one = request_headers(PLAIN, "bearer", "s3cret", stream=True)
+    assert request_headers(PLAIN, "bearer", "s3cret", stream=True) is one
+
+
+@pytest.mark.parametrize("slug", ["openai", "gemini"])
+def test_two_requests_of_one_endpoint_are_built_with_the_same_headers(slug: str) -> None:
+    endpoint = endpoint_of(slug)
+    builds = [adapter_of(endpoint).build(call_of(seed=n), endpoint, "s3cret") for n in range(2)]
+    assert builds[0].headers is builds[1].headers
+
+
+def test_headers_that_differ_in_anything_are_their_own() -> None:
+    made = [
+        request_headers(PLAIN, "bearer", "old", stream=False),
+        request_headers(PLAIN, "bearer", "new", stream=False),
+        request_headers(PLAIN, "bearer", "new", stream=True),
+        request_headers(PLAIN, "key", "new", stream=True),
+        request_headers(Quirks(extra_headers={"X-Title": "hub"}), "key", "new", stream=True),
+    ]
+    assert len(set(made)) == len(made)
+    assert dict(made[1])[b"authorization"] == b"Bearer new"
+
+
+def test_a_record_that_is_gone_leaves_nothing_to_the_next_one_at_its_place() -> None:
+    for n in range(200):  # each is freed at once, so that ids come again
+        quirks = Quirks(extra_headers={"x-n": str(n)})
+        assert dict(request_headers(quirks, "bearer", "", stream=False))[b"x-n"] == b"%d" % n
+
+
+def test_kept_headers_are_bounded_and_can_be_forgotten() -> None:
+    for n in range(wire.MAX_KEPT + 5):
+        request_headers(PLAIN, "bearer", f"secret-{n}", stream=False)
+    assert 0 < len(wire._kept) <= wire.MAX_KEPT
+    before = request_headers(PLAIN, "bearer", "secret", stream=False)
+    forget_headers()
+    after = request_headers(PLAIN, "bearer", "secret", stream=False)
+    assert after == before
+    assert after is not before
+
+
+def test_every_dialect_gives_headers_that_a_sender_can_keep() -> None:
+    for slug in ADAPTERS:
+        endpoint = endpoint_of({"openai_compat": "acme"}.get(slug, slug))
+        headers = adapter_of(endpoint).build(call_of(), endpoint, "s").headers
+        assert headers == adapter_of(endpoint).build(call_of(), endpoint, "s").headers
