@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
-from uuid import UUID
 
 from analytics.demo.shape import moment_of, requests_on
 from analytics.demo.stage import TIER, Stage
-from routing.core.decision import Candidate, Decision
-from routing.core.ids import uuid7
+from routing.core.decision import Candidate, Decision, to_json
+from routing.core.ids import new_request_id, request_id_text
 from routing.core.pricing import PICO_PER_USD, CostStatus, charge
-from routing.core.record import Finish, Intent, Outcome, Record, RequestDone
+from routing.core.record import Finish, Intent, Outcome, Record, RequestDone, encode_lines
 from routing.core.usage import Usage, UsageSource
 from routing.models import ApiKey, Endpoint, Project
 
@@ -49,7 +48,7 @@ def day_of_requests(
 class _Request:
     def __init__(self, stage: Stage, rng: Random, at: dt.datetime, outage: Outage) -> None:
         self.stage, self.rng, self.at, self.outage = stage, rng, at, outage
-        self.id: UUID = uuid7(int(at.timestamp() * 1000), rng.getrandbits)
+        self.id = new_request_id(int(at.timestamp() * 1000), rng.getrandbits)
         self.project, self.key = self._who()
         self.model_id = self._model()
         self.candidates = stage.choices[self.model_id]
@@ -124,7 +123,7 @@ class _Request:
             usage_raw=b"",
             cost_usd=Decimal(0),
             cost_status=CostStatus.METERED,
-            lines=(),
+            lines=encode_lines(()),
             headers_ms=took_ms,
             ttft_ms=None,
             ttfa_ms=None,
@@ -149,13 +148,13 @@ class _Request:
             error_message="",
             failure="cancelled" if cut else "",
             response_model=endpoint.upstream_model,
-            provider_request_id=f"sim-{self.id}-{number}",
+            provider_request_id=f"sim-{request_id_text(self.id)}-{number}",
             finish_reason="" if cut else "stop",
             usage=usage,
             usage_raw=b"",
             cost_usd=bill.amount_usd,
             cost_status=CostStatus.ESTIMATED if cut else CostStatus.METERED,
-            lines=bill.lines,
+            lines=encode_lines(bill.lines),
             headers_ms=ttft_ms * 0.8,
             ttft_ms=ttft_ms if self.stream else None,
             ttfa_ms=ttft_ms if self.stream else None,
@@ -231,7 +230,7 @@ class _Request:
             simulated=True,
             policy=POLICY,
             policy_version=POLICY_VERSION,
-            decision=self._decision(order) if order else None,
+            decision=to_json(self._decision(order)) if order else b"",
         )
 
     def _decision(self, order: Sequence[Endpoint]) -> Decision:

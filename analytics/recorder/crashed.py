@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 
 from routing.core.pricing import CostStatus, PriceSheet, charge
-from routing.core.record import Finish, Intent, Outcome, Progress
+from routing.core.record import Finish, Intent, Outcome, Progress, encode_lines
 from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 
 MESSAGE = "the hub's process ended before this answer did; the usage is estimated from its spool"
@@ -45,7 +45,7 @@ def crashed_finish(
         cost_usd=cost.amount_usd,
         # Without any price row an endpoint is routed to only if it is free.
         cost_status=CostStatus.UNPRICED if sheet and cost.unpriced else CostStatus.ESTIMATED,
-        lines=cost.lines,
+        lines=encode_lines(cost.lines),
         headers_ms=None,
         ttft_ms=progress.ttft_ms if progress else None,
         ttfa_ms=None,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from analytics.recorder import told
 from analytics.recorder.rows import Row, attempt_row, lost_request_row, request_row
+from routing.core.ids import charge_key
 from routing.core.record import Finish, Intent, Progress, Record, RequestDone
 
 
@@ -46,7 +46,7 @@ Settle = Callable[[Intent, Progress | None], Finish]
 
 class OpenRequests:
     def __init__(self) -> None:
-        self._attempts: dict[UUID, dict[int, _Attempt]] = {}
+        self._attempts: dict[bytes, dict[int, _Attempt]] = {}
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -84,7 +84,7 @@ class OpenRequests:
             return
         if attempt.intent is None:
             self._drop(record.request_id, record.attempt_no)
-            raise MissingIntent(f"{record.request_id}:{record.attempt_no}")
+            raise MissingIntent(charge_key(record.request_id, record.attempt_no))
         attempt.finish = record
         rows.attempts.append(attempt_row(attempt.intent, record, record.e2e_ms))
 
@@ -92,7 +92,7 @@ class OpenRequests:
         self._attempts.pop(record.request_id, None)
         rows.requests.append(request_row(record))
 
-    def _attempt(self, request_id: UUID, attempt_no: int) -> _Attempt:
+    def _attempt(self, request_id: bytes, attempt_no: int) -> _Attempt:
         attempts = self._attempts.get(request_id)
         if attempts is None:
             attempts = self._attempts[request_id] = {}
@@ -101,7 +101,7 @@ class OpenRequests:
             attempt = attempts[attempt_no] = _Attempt()
         return attempt
 
-    def _drop(self, request_id: UUID, attempt_no: int) -> None:
+    def _drop(self, request_id: bytes, attempt_no: int) -> None:
         attempts = self._attempts[request_id]
         del attempts[attempt_no]
         if not attempts:

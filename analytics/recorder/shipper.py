@@ -18,6 +18,7 @@ from analytics.recorder.reader import Batch, Process, SpoolReader
 from analytics.recorder.rows import ATTEMPT, REQUEST, Row, Staging
 from analytics.recorder.status import RecorderStatus, write_status
 from analytics.recorder.store import BadRows, DatabaseAway, Store
+from routing.core.ids import request_id_text
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,8 @@ class Shipper:
     def _set_aside(self, rows: Rows, reason: str) -> None:
         kind, row = (ATTEMPT, rows.attempts[0]) if rows.attempts else (REQUEST, rows.requests[0])
         number = f"-{row[2]}" if rows.attempts else ""
-        self._quarantine.keep(f"{kind.table}-{row[1]}{number}.json", _as_json(kind, row), reason)
+        name = f"{kind.table}-{request_id_text(row[1])}{number}.json"
+        self._quarantine.keep(name, _as_json(kind, row), reason)
 
     def _away(self, exc: DatabaseAway, now: float) -> float:
         if self._failures == 0:
@@ -187,7 +189,7 @@ def _as_json(staging: Staging, row: Row) -> bytes:
         name: value.decode(errors="replace") if isinstance(value, bytes) else value
         for name, value in zip(staging.columns, row, strict=True)
     }
-    return msgspec.json.encode(values)
+    return msgspec.json.encode(values | {"request_id": request_id_text(row[1])})
 
 
 class SpoolTaken(Exception):

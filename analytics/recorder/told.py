@@ -1,39 +1,39 @@
-"""The gateway's records as the recorder reads them: ids and amounts stay the text they are.
+"""The gateway's records as the recorder reads them: ids and amounts stay what they are on disk.
 
 Each has the fields of its base in the same order, so both read the same bytes. What is only passed
-on need not become an object that would be text again a moment later; Postgres refuses what is no id
-or no amount.
+on need not become an object that would be text again a moment later; Postgres refuses what is no
+amount.
 """
 
 # mypy: disable-error-code="assignment"
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
-from routing.core import pricing, record
+from routing.core import record
+from routing.core.ids import REQUEST_ID_BYTES
+
+RequestId = Annotated[bytes, msgspec.Meta(min_length=REQUEST_ID_BYTES, max_length=REQUEST_ID_BYTES)]
 
 
 class Intent(record.Intent, frozen=True, array_like=True, tag="I"):
-    request_id: str
+    request_id: RequestId
 
 
 class Progress(record.Progress, frozen=True, array_like=True, tag="P"):
-    request_id: str
-
-
-class ChargeLine(pricing.ChargeLine, frozen=True):
-    amount_usd: str
+    request_id: RequestId
 
 
 class Finish(record.Finish, frozen=True, array_like=True, tag="F"):
-    request_id: str
+    request_id: RequestId
     cost_usd: str
-    lines: tuple[ChargeLine, ...]
 
 
 class RequestDone(record.RequestDone, frozen=True, array_like=True, tag="R"):
-    request_id: str
+    request_id: RequestId
 
 
 BASES: dict[type, type] = {

@@ -56,6 +56,14 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     snapshot_version: int
 
 
+_encode = msgspec.json.Encoder().encode
+
+
+def to_json(decision: Decision) -> bytes:
+    """As the log stores it."""
+    return _encode(decision)
+
+
 class Plan(msgspec.Struct, frozen=True):
     attempts: tuple[Endpoint, ...]
     decision: Decision

@@ -4,17 +4,18 @@ A request leaves three kinds of records in the spool: `Intent` before the first 
 provider, `Progress` while a stream runs, `Finish` when the attempt ended, and `RequestDone` once.
 An `Intent` without `Finish` in the file of a dead process is settled by `settle_crashed`.
 Times are Unix seconds (wall clock, for placing a row) and milliseconds (monotonic, for durations).
+
+A request id is its 16 bytes (`routing.core.ids`). What is only kept, never reckoned with, is the JSON
+that the log stores from the start: charge lines, the decision.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from uuid import UUID
 
 import msgspec
 
-from routing.core.decision import Decision
 from routing.core.pricing import ChargeLine, CostStatus
 from routing.core.usage import Usage
 
@@ -34,7 +35,7 @@ class Outcome(StrEnum):
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, tag="I"):
-    request_id: UUID
+    request_id: bytes
     attempt_no: int  # 1, 2, ...
     started_at: float
     received_at: float
@@ -59,7 +60,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag="I"):
 class Progress(msgspec.Struct, frozen=True, array_like=True, tag="P"):
     """At most each second or 4 KiB of output, so a crash loses little of what was produced."""
 
-    request_id: UUID
+    request_id: bytes
     attempt_no: int
     output_chars: int
     content_frames: int
@@ -70,7 +71,7 @@ class Progress(msgspec.Struct, frozen=True, array_like=True, tag="P"):
 class Finish(msgspec.Struct, frozen=True, array_like=True, tag="F"):
     """The end of one attempt, with its money."""
 
-    request_id: UUID
+    request_id: bytes
     attempt_no: int
     outcome: Outcome
     http_status: int | None  # the provider's
@@ -84,7 +85,7 @@ class Finish(msgspec.Struct, frozen=True, array_like=True, tag="F"):
     usage_raw: bytes  # the provider's usage object as JSON, b"" if none
     cost_usd: Decimal
     cost_status: CostStatus
-    lines: tuple[ChargeLine, ...]
+    lines: bytes  # as `encode_lines` gives them
     headers_ms: float | None  # all from the moment the attempt was sent
     ttft_ms: float | None  # first content, reasoning or tool-call delta
     ttfa_ms: float | None  # first content that is not reasoning
@@ -98,7 +99,7 @@ class Finish(msgspec.Struct, frozen=True, array_like=True, tag="F"):
 class RequestDone(msgspec.Struct, frozen=True, array_like=True, tag="R"):
     """The end of the request; repeats what a request without any attempt would not have."""
 
-    request_id: UUID
+    request_id: bytes
     received_at: float
     key_id: int
     project_id: int
@@ -119,13 +120,19 @@ class RequestDone(msgspec.Struct, frozen=True, array_like=True, tag="R"):
     simulated: bool
     policy: str
     policy_version: int
-    decision: Decision | None
+    decision: bytes  # as `routing.core.decision.to_json` gives it, b"" if none
 
 
 Record = Intent | Progress | Finish | RequestDone
 
 _encoder = msgspec.msgpack.Encoder()
+_json = msgspec.json.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+
+
+def encode_lines(lines: tuple[ChargeLine, ...]) -> bytes:
+    """As JSON, for `Finish.lines`."""
+    return _json.encode(lines)
 
 
 def encode(record: Record) -> bytes:

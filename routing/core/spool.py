@@ -61,7 +61,7 @@ MAX_BODY_BYTES = 2**20
 FRAME_HEAD_BYTES = 8
 
 _MAGIC = b"PNLSPOOL"
-_VERSION = 1
+_VERSION = 2  # of the header, the frames and the records in them
 _HEADER = struct.Struct("<8sHHII16sd16xI")  # padded to 64 bytes; the CRC covers all before it
 _FRAME = struct.Struct("<II")
 _END = {b"\xc1rotated": "rotated", b"\xc1closed": "closed"}  # 0xc1 begins no MessagePack value

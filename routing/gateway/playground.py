@@ -70,7 +70,7 @@ async def _run(
         await gateway.run(scribe, sink, call, facts, endpoint_id=endpoint_id)
     except HubError as error:
         scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
-        await queue.put(error_event(error, str(request_id)))
+        await queue.put(error_event(error, scribe.request_id_text.decode()))
     finally:
         sink.close()
     await queue.put(None)
@@ -94,7 +94,7 @@ def _pinned(
 
 def _figures(scribe: Scribe) -> bytes:
     attempt, money = scribe.attempt, scribe.money
-    figures: dict[str, Any] = {"request_id": str(scribe.request_id)}
+    figures: dict[str, Any] = {"request_id": scribe.request_id_text.decode()}
     if attempt is not None and money is not None:
         ttft_ms, last_ms = attempt.ms(attempt.content_at), attempt.ms(attempt.last_chunk_at)
         output_tokens = money.usage.output_total

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from routing.core.catalog import Caller
-from routing.core.decision import Decision
+from routing.core.decision import Decision, to_json
 from routing.core.errors import UpstreamError
-from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone
+from routing.core.ids import request_id_text
+from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone, encode_lines
 from routing.core.request import RequestFacts
 from routing.core.usage import NO_USAGE, Usage
 from routing.gateway.attempt import Attempt
@@ -47,24 +47,26 @@ class Scribe:
         "request_id",
         "request_id_text",
         "started_utc",
+        "surface",
         "waiting_since",
     )
 
     def __init__(
         self,
         gateway: Gateway,
-        request_id: UUID,
+        request_id: bytes,
         caller: Caller,
         received_at: float,
         received_wall: float,
     ) -> None:
         self.gateway = gateway
         self.request_id = request_id
-        self.request_id_text = str(request_id).encode()
+        self.request_id_text = request_id_text(request_id).encode()
         self.caller = caller
         self.received_at = received_at  # monotonic seconds
         self.received_wall = received_wall  # Unix seconds
         self.started_utc = dt.datetime.fromtimestamp(received_wall, dt.UTC)
+        self.surface = SURFACE_CHAT
         self.facts = NO_FACTS
         self.decision: Decision | None = None
         self.attempt: Attempt | None = None
@@ -102,7 +104,7 @@ class Scribe:
                 project_id=caller.project_id,
                 organization_id=caller.organization_id,
                 kind=caller.kind,
-                surface=SURFACE_CHAT,
+                surface=self.surface,
                 requested_model=facts.requested_model,
                 model_id=endpoint.model.id,
                 upstream_model=endpoint.upstream_model,
@@ -206,7 +208,7 @@ class Scribe:
             usage_raw=usage_raw,
             cost_usd=money.charge.amount_usd,
             cost_status=money.status,
-            lines=money.charge.lines,
+            lines=encode_lines(money.charge.lines),
             headers_ms=attempt.ms(attempt.headers_at),
             ttft_ms=attempt.ms(attempt.content_at),
             ttfa_ms=attempt.ms(attempt.answer_at),
@@ -238,7 +240,7 @@ class Scribe:
             project_id=caller.project_id,
             organization_id=caller.organization_id,
             kind=caller.kind,
-            surface=SURFACE_CHAT,
+            surface=self.surface,
             requested_model=facts.requested_model,
             model_id=model.id if model is not None else None,
             stream=facts.stream,
@@ -253,5 +255,5 @@ class Scribe:
             simulated=attempt is not None and attempt.endpoint.provider.simulated,
             policy=decision.policy if decision is not None else "",
             policy_version=decision.policy_version if decision is not None else 0,
-            decision=decision,
+            decision=to_json(decision) if decision is not None else b"",
         )

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 from typing import Literal, Protocol
-from uuid import UUID
 
 import msgspec
 
@@ -20,7 +19,7 @@ from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.decision import Decision
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.health import HealthBook
-from routing.core.ids import uuid7
+from routing.core.ids import new_request_id, request_id_text
 from routing.core.moment import Moment
 from routing.core.plan import NoEndpointLeft, choose_policy, plan
 from routing.core.record import Outcome
@@ -135,7 +134,7 @@ class Gateway:
         except ClientGone:
             pass
         except Exception:
-            logger.exception("request %s failed in the gateway itself", request_id)
+            logger.exception("request %s failed in the gateway itself", request_id_text(request_id))
             await self._refuse(sink, our_fault(), request_id)
         finally:
             sink.close()
@@ -149,8 +148,8 @@ class Gateway:
             is_live=bool(self.snapshot.version) and not self.snapshots.trouble,
         )
 
-    def new_request_id(self, wall_s: float) -> UUID:
-        return uuid7(int(wall_s * 1000), self.rng.getrandbits)
+    def new_request_id(self, wall_s: float) -> bytes:
+        return new_request_id(int(wall_s * 1000), self.rng.getrandbits)
 
     async def _answer(self, scribe: Scribe, sink: Sink, raw: bytes) -> None:
         try:
@@ -228,11 +227,12 @@ class Gateway:
             404, "no_endpoint", "This endpoint cannot take the request now. See its page for why"
         )
 
-    async def _refuse(self, sink: Sink, error: HubError, request_id: UUID) -> None:
+    async def _refuse(self, sink: Sink, error: HubError, request_id: bytes) -> None:
         if sink.gone or sink.started:
             return
-        headers = [*error_headers(error), (b"x-request-id", str(request_id).encode())]
-        await sink.reply(error.status, headers, error_body(error, str(request_id)))
+        text = request_id_text(request_id)
+        headers = [*error_headers(error), (b"x-request-id", text.encode())]
+        await sink.reply(error.status, headers, error_body(error, text))
 
     # --- what attempts ask for ----------------------------------------------------------------
     def deadlines_for(self, provider: Provider) -> Deadlines:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from routing.core.record import Finish, Intent, Progress, Record, RequestDone, encode
 from routing.core.spool import FRAME_HEAD_BYTES, HEADER_BYTES, MAX_BODY_BYTES, SEGMENT_BYTES
@@ -84,10 +84,10 @@ class SpoolWriter:
         self._files = files or Files()
         self._clock = clock
         self._lock = threading.Lock()
-        self._open: dict[UUID, dict[tuple[type, int], bytes]] = {}  # goes into the next segment
+        self._open: dict[bytes, dict[tuple[type, int], bytes]] = {}  # goes into the next segment
         self._unsynced: list[bytes] = []
         self._held: list[bytes] = []
-        self._done_but_held: list[UUID] = []
+        self._done_but_held: list[bytes] = []
         self._dropped = 0
         self._failures = 0
         self._retry_at = 0.0

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import msgspec
 
-from routing.core.decision import Candidate, Decision
+from routing.core.decision import Candidate, Decision, to_json
 from routing.core.ids import uuid7
 from routing.core.pricing import ChargeLine, CostStatus
-from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone
+from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone, encode_lines
 from routing.core.usage import Meter, Usage
 
 NOON = dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)
@@ -26,12 +26,19 @@ def request_id(at: dt.datetime = NOON) -> UUID:
     return uuid7(int(at.timestamp() * 1000), bits.getrandbits)
 
 
-def decision(endpoint_id: int = 1) -> Decision:
+LINES = (
+    ChargeLine(Meter.INPUT, 800, 1, Decimal("0.00012")),
+    ChargeLine(Meter.OUTPUT, 500, 2, Decimal("0.0003")),
+)
+
+
+def decision(endpoint_id: int = 1) -> bytes:
     candidates = (
         Candidate(endpoint_id, 5_000_000, 120.0, 80.0, 0.99, 40, 1.0, 0.7),
         Candidate(endpoint_id + 1, 9_000_000, 90.0, 95.0, 0.98, 30, 1.4, 0.0, "max_price", "0.10"),
     )
-    return Decision("balanced", 3, "balanced", "acme/one", candidates, (endpoint_id,), 17)
+    order = (endpoint_id,)
+    return to_json(Decision("balanced", 3, "balanced", "acme/one", candidates, order, 17))
 
 
 class Told:
@@ -57,7 +64,7 @@ class Told:
     def intent(self, attempt_no: int = 1, **changes: Any) -> Intent:
         fields = {
             **self.who,
-            "request_id": self.id,
+            "request_id": self.id.bytes,
             "attempt_no": attempt_no,
             "started_at": self.at + 0.001,
             "received_at": self.at,
@@ -69,12 +76,12 @@ class Told:
         return Intent(**(fields | changes))
 
     def progress(self, chars: int, attempt_no: int = 1) -> Progress:
-        return Progress(self.id, attempt_no, chars, chars // 4, "up-1", 110.0)
+        return Progress(self.id.bytes, attempt_no, chars, chars // 4, "up-1", 110.0)
 
     def finish(self, attempt_no: int = 1, **changes: Any) -> Finish:
         return msgspec.structs.replace(
             Finish(
-                request_id=self.id,
+                request_id=self.id.bytes,
                 attempt_no=attempt_no,
                 outcome=Outcome.OK,
                 http_status=200,
@@ -88,10 +95,7 @@ class Told:
                 usage_raw=b'{"prompt_tokens":1000,"completion_tokens":500}',
                 cost_usd=Decimal("0.00042"),
                 cost_status=CostStatus.METERED,
-                lines=(
-                    ChargeLine(Meter.INPUT, 800, 1, Decimal("0.00012")),
-                    ChargeLine(Meter.OUTPUT, 500, 2, Decimal("0.0003")),
-                ),
+                lines=encode_lines(LINES),
                 headers_ms=100.0,
                 ttft_ms=120.0,
                 ttfa_ms=120.0,
@@ -106,7 +110,7 @@ class Told:
     def done(self, **changes: Any) -> RequestDone:
         return msgspec.structs.replace(
             RequestDone(
-                request_id=self.id,
+                request_id=self.id.bytes,
                 received_at=self.at,
                 outcome=Outcome.OK,
                 http_status=200,
@@ -130,7 +134,7 @@ class Told:
             "usage": Usage(),
             "usage_raw": b"",
             "cost_usd": Decimal(0),
-            "lines": (),
+            "lines": encode_lines(()),
             "ttft_ms": None,
             "ttfa_ms": None,
             "last_chunk_ms": None,

@@ -16,6 +16,7 @@ from analytics.models import Attempt, ChargeCorrection, RequestCell
 from analytics.recorder.segments import segment_paths
 from analytics.rollups.fill import roll_up
 from routing.core.pricing import ChargeLine
+from routing.core.record import encode_lines
 from routing.core.usage import Meter
 from tests.analytics.conftest import Log
 from tests.analytics.records import NOON, Told
@@ -40,7 +41,13 @@ def honest(world: World, log: Log, settings: object, tmp_path: Path) -> Told:
         ChargeLine(Meter.INPUT, 800, prices["input"].pk, Decimal("0.00012")),
         ChargeLine(Meter.OUTPUT, 500, prices["output"].pk, Decimal("0.0003")),
     )
-    log([told.intent(endpoint_id=world.at_swift.pk), told.finish(lines=lines), told.done()])
+    log(
+        [
+            told.intent(endpoint_id=world.at_swift.pk),
+            told.finish(lines=encode_lines(lines)),
+            told.done(),
+        ]
+    )
     roll_up(EVENING)
     return told
 
@@ -107,7 +114,12 @@ def test_each_breach_is_found(honest: Told, case: str) -> None:
 
 def test_a_request_that_still_runs_is_no_breach(world: World, log: Log) -> None:
     told = Told(EVENING - dt.timedelta(minutes=2))
-    log([told.intent(endpoint_id=world.at_swift.pk), told.finish(cost_usd=Decimal(0), lines=())])
+    log(
+        [
+            told.intent(endpoint_id=world.at_swift.pk),
+            told.finish(cost_usd=Decimal(0), lines=encode_lines(())),
+        ]
+    )
     assert "every attempt has its request" not in broken()
 
 

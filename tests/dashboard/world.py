@@ -23,10 +23,10 @@ from analytics.recorder.rows import Row, attempt_row, request_row
 from analytics.recorder.store import add_rows, make_staging
 from analytics.rollups.fill import roll_up
 from routing.core import pricing
-from routing.core.decision import Candidate, Decision
+from routing.core.decision import Candidate, Decision, to_json
 from routing.core.ids import uuid7
 from routing.core.pricing import PICO_PER_USD, CostStatus, PriceSheet
-from routing.core.record import Finish, Intent, Outcome, RequestDone
+from routing.core.record import Finish, Intent, Outcome, RequestDone, encode_lines
 from routing.core.usage import Meter, Usage, UsageSource
 from routing.models import ApiKey, Endpoint, Membership, Organization, Price, Project
 from routing.services import keys
@@ -168,7 +168,7 @@ class Traffic:
             attempts += 1
             often = 0.12 if endpoint.provider.slug == "novita" else 0.02
             fails = doomed or rng.random() < often
-            intent = self._intent(request_id, attempts, at, passed_ms, endpoint, key, kind)
+            intent = self._intent(request_id.bytes, attempts, at, passed_ms, endpoint, key, kind)
             finish = self._finish(intent, endpoint, fails)
             self.attempts.append(attempt_row(intent, finish, finish.e2e_ms))
             passed_ms += finish.e2e_ms
@@ -188,7 +188,7 @@ class Traffic:
 
     def _intent(
         self,
-        request_id: UUID,
+        request_id: bytes,
         number: int,
         at: dt.datetime,
         passed_ms: float,
@@ -253,7 +253,7 @@ class Traffic:
             cost_status=CostStatus.ESTIMATED
             if usage.source is UsageSource.ESTIMATED
             else CostStatus.METERED,
-            lines=charge.lines,
+            lines=encode_lines(charge.lines),
             headers_ms=None if fails else ttft_ms * 0.8,
             ttft_ms=None if fails else ttft_ms,
             ttfa_ms=None if fails else ttft_ms,
@@ -296,7 +296,7 @@ class Traffic:
             simulated=intent.simulated,
             policy="balanced",
             policy_version=1,
-            decision=decision,
+            decision=to_json(decision),
         )
 
     def _decision(self, model: str, order: list[Endpoint], chosen: Endpoint) -> Decision:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -15,9 +16,9 @@ from analytics.queries.cursors import pack
 from analytics.queries.requests import least_certain
 from analytics.queries.types import EVERYTHING, Filters, Scope
 from routing.core.pricing import CostStatus
-from routing.core.record import Outcome
+from routing.core.record import Outcome, encode_lines
 from tests.analytics.conftest import Log
-from tests.analytics.records import NOON, Told, decision
+from tests.analytics.records import LINES, NOON, Told, decision
 from tests.analytics.stories import everything
 from tests.analytics.world import World
 
@@ -127,16 +128,10 @@ def test_a_scope_lists_its_own_requests_alone(busy: World) -> None:
 def test_a_receipt_explains_every_cent(world: World, log: Log) -> None:
     told = Told(NOON, project_id=world.project.pk, model_id=world.model.pk)
     price_in, price_out = world.at_swift.prices.order_by("meter")
-    finish = told.finish(2)
-    lines = tuple(
-        replace_line
-        for replace_line in (
-            type(finish.lines[0])(
-                finish.lines[0].meter, 800, price_in.pk, finish.lines[0].amount_usd
-            ),
-            type(finish.lines[1])(
-                finish.lines[1].meter, 500, price_out.pk, finish.lines[1].amount_usd
-            ),
+    lines = encode_lines(
+        tuple(
+            msgspec.structs.replace(line, price_id=price.pk)
+            for line, price in zip(LINES, (price_in, price_out), strict=True)
         )
     )
     log(
@@ -194,7 +189,7 @@ def test_a_receipt_counts_corrections(world: World, log: Log) -> None:
 
 def test_a_request_without_attempts_has_a_receipt(world: World, log: Log) -> None:
     told = Told(NOON)
-    log([told.done(outcome=Outcome.BLOCKED, attempts=0, decision=None, model_id=None)])
+    log([told.done(outcome=Outcome.BLOCKED, attempts=0, decision=b"", model_id=None)])
     found = receipt(EVERYTHING, told.id)
     assert found is not None
     assert (found.attempts, found.candidates, found.request.cost_status) == ([], [], "")

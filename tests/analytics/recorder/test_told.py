@@ -16,7 +16,7 @@ from analytics.recorder.rows import ATTEMPT, REQUEST, attempt_row, request_row
 from analytics.recorder.shipper import Shipper
 from analytics.recorder.store import Store
 from routing.core.pricing import ChargeLine
-from routing.core.record import Record, encode
+from routing.core.record import Record, encode, encode_lines
 from routing.core.usage import Meter, Usage
 from tests.analytics.conftest import rows_of
 from tests.analytics.records import Told
@@ -55,7 +55,7 @@ def test_every_value_stands_under_the_name_of_its_field() -> None:
     for record in (intent, finish):
         for name in set(record.__struct_fields__) - plain:
             assert attempt[name] == getattr(record, name), name
-    for name in set(finish.usage.__struct_fields__) - {"source"}:
+    for name in set(finish.usage.__struct_fields__) - {"source", "characters", "pixels"}:
         assert attempt[name] == getattr(finish.usage, name), name
     request = dict(zip(REQUEST.columns, request_row(done), strict=True))
     for name in set(done.__struct_fields__) - {"request_id", "decision"}:
@@ -75,7 +75,7 @@ def test_what_is_no_record_is_refused(bad: str) -> None:
 def test_extremes_of_quantities_and_money_arrive(store: Store, quantity: int, usd: Decimal) -> None:
     one = Told()
     usage = Usage(input_total=quantity, reasoning=0, provider_cost_usd=usd)
-    lines = (ChargeLine(Meter.INPUT, quantity, 1, usd),)
+    lines = encode_lines((ChargeLine(Meter.INPUT, quantity, 1, usd),))
     finish = one.finish(usage=usage, cost_usd=usd, lines=lines, ttft_ms=1e-300, headers_ms=1e300)
     store.ship(rows_of(read(one.intent(), finish, one.done())))
     attempt = Attempt.objects.get()
@@ -114,13 +114,13 @@ def test_a_nul_in_any_text_from_outside_becomes_a_mark(store: Store, field: str)
 
 def test_an_id_that_is_none_is_set_aside_alone(spool: Path, store: Store) -> None:
     one, good = Told(), Told()
-    bad_id = str(one.id)[:-1] + "x"
-    finish = msgspec.structs.replace(one.finish(), request_id=bad_id)
-    intent = msgspec.structs.replace(one.intent(), request_id=bad_id)
+    intent = msgspec.structs.replace(one.intent(), request_id=one.id.bytes[:-1])
     writer = Writer(spool)
-    writer.write(intent, finish, good.intent(), good.finish(), good.done())
+    place = writer.offset
+    writer.write(intent, good.intent(), good.finish(), good.done())
     shipper = Shipper(spool, store)
     assert shipper.drain(patience_s=5)
     assert Attempt.objects.get().request_id == good.id
-    assert [path.name for path in (spool / "quarantine").iterdir()] == [f"attempt-{bad_id}-1.json"]
+    name = f"{writer.path.name}.{place}.frame"
+    assert [path.name for path in (spool / "quarantine").iterdir()] == [name]
     writer.die()

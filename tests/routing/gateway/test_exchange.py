@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from routing.core.deadlines import Deadlines
+from routing.core.decision import Decision
 from routing.core.errors import BrokenAnswer, ConnectFailed, UpstreamTimeout
 from routing.core.pricing import CostStatus
 from routing.core.record import Outcome
@@ -42,7 +44,7 @@ async def test_a_plain_answer_is_passed_on_and_settled() -> None:
         COST_OF_TEN_AND_FOUR,
         CostStatus.METERED,
     )
-    assert [line.price_id for line in finish.lines] == [10, 11]
+    assert [line["price_id"] for line in msgspec.json.decode(finish.lines)] == [10, 11]
     assert (bench.spool.done.outcome, bench.spool.done.attempts) == (Outcome.OK, 1)
 
 
@@ -338,8 +340,8 @@ async def test_a_refused_request_leaves_its_decision() -> None:
     assert client.status == 404
     done = bench.spool.done
     assert done.outcome is Outcome.BLOCKED
-    assert done.decision is not None
-    assert {candidate.excluded for candidate in done.decision.candidates} == {"max_price"}
+    decision = msgspec.json.decode(done.decision, type=Decision)
+    assert {candidate.excluded for candidate in decision.candidates} == {"max_price"}
 
 
 async def test_a_stopping_gateway_settles_what_it_cancels() -> None:

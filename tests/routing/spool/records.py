@@ -6,7 +6,7 @@ import fcntl
 import os
 from decimal import Decimal
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from routing.core.pricing import CostStatus
 from routing.core.record import (
@@ -32,7 +32,11 @@ from routing.core.spool import (
 from routing.core.usage import NO_USAGE
 
 
-def intent(request_id: UUID, attempt_no: int = 1, model: str = "org/model") -> Intent:
+def new_id() -> bytes:
+    return uuid4().bytes
+
+
+def intent(request_id: bytes, attempt_no: int = 1, model: str = "org/model") -> Intent:
     return Intent(
         request_id=request_id,
         attempt_no=attempt_no,
@@ -54,11 +58,11 @@ def intent(request_id: UUID, attempt_no: int = 1, model: str = "org/model") -> I
     )
 
 
-def progress(request_id: UUID, chars: int, attempt_no: int = 1) -> Progress:
+def progress(request_id: bytes, chars: int, attempt_no: int = 1) -> Progress:
     return Progress(request_id, attempt_no, chars, chars // 4)
 
 
-def finish(request_id: UUID, attempt_no: int = 1, message: str = "") -> Finish:
+def finish(request_id: bytes, attempt_no: int = 1, message: str = "") -> Finish:
     return Finish(
         request_id=request_id,
         attempt_no=attempt_no,
@@ -74,7 +78,7 @@ def finish(request_id: UUID, attempt_no: int = 1, message: str = "") -> Finish:
         usage_raw=b"{}",
         cost_usd=Decimal("0.000001234567"),
         cost_status=CostStatus.METERED,
-        lines=(),
+        lines=b"[]",
         headers_ms=1.0,
         ttft_ms=2.0,
         ttfa_ms=2.0,
@@ -83,7 +87,7 @@ def finish(request_id: UUID, attempt_no: int = 1, message: str = "") -> Finish:
     )
 
 
-def done(request_id: UUID, outcome: Outcome = Outcome.OK) -> RequestDone:
+def done(request_id: bytes, outcome: Outcome = Outcome.OK) -> RequestDone:
     return RequestDone(
         request_id=request_id,
         received_at=1.0,
@@ -106,12 +110,12 @@ def done(request_id: UUID, outcome: Outcome = Outcome.OK) -> RequestDone:
         simulated=False,
         policy="balanced",
         policy_version=1,
-        decision=None,
+        decision=b"",
     )
 
 
-def whole(request_id: UUID | None = None) -> list[Record]:
-    request_id = request_id or uuid4()
+def whole(request_id: bytes | None = None) -> list[Record]:
+    request_id = request_id or new_id()
     return [intent(request_id), progress(request_id, 40), finish(request_id), done(request_id)]
 
 
@@ -154,7 +158,7 @@ def is_locked(path: Path) -> bool:
         os.close(fd)
 
 
-def unsettled(records: list[Record]) -> set[UUID]:
+def unsettled(records: list[Record]) -> set[bytes]:
     """Requests that a reader would have to settle, by the rules of the format."""
     asked = {record.request_id for record in records if isinstance(record, Intent)}
     return asked - {record.request_id for record in records if isinstance(record, RequestDone)}

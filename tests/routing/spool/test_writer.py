@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from typing_extensions import override
@@ -28,6 +28,7 @@ from tests.routing.spool.records import (
     finish,
     intent,
     is_locked,
+    new_id,
     progress,
     read_folder,
     records_in,
@@ -69,16 +70,16 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def fill(writer: SpoolWriter, requests: int) -> list[UUID]:
-    ids = [uuid4() for _ in range(requests)]
+def fill(writer: SpoolWriter, requests: int) -> list[bytes]:
+    ids = [new_id() for _ in range(requests)]
     for request_id in ids:
         for record in whole(request_id):
             writer.append(record)
     return ids
 
 
-def open_more(writer: SpoolWriter, requests: int, opened: list[UUID]) -> None:
-    for request_id in [uuid4() for _ in range(requests)]:
+def open_more(writer: SpoolWriter, requests: int, opened: list[bytes]) -> None:
+    for request_id in [new_id() for _ in range(requests)]:
         writer.append(intent(request_id))
         opened.append(request_id)
 
@@ -226,7 +227,7 @@ def test_a_full_segment_ends_rotated_and_the_next_goes_on(make: Make, folder: Pa
 
 def test_what_is_open_is_repeated_at_the_head_of_the_next_segment(make: Make, folder: Path) -> None:
     writer = make()
-    open_id = uuid4()
+    open_id = new_id()
     opening = [intent(open_id, 1), finish(open_id, 1, "timeout"), intent(open_id, 2)]
     for record in [opening[0], progress(open_id, 5), *opening[1:]]:
         writer.append(record)
@@ -248,9 +249,9 @@ def test_a_closing_record_never_stands_in_a_segment_without_its_intent(
     make: Make, folder: Path
 ) -> None:
     writer = make()
-    running: list[UUID] = []
+    running: list[bytes] = []
     for number in range(1500):
-        running.append(uuid4())
+        running.append(new_id())
         writer.append(intent(running[-1]))
         if len(running) > number % 7:
             writer.append(finish(running[0]))
@@ -259,7 +260,7 @@ def test_a_closing_record_never_stands_in_a_segment_without_its_intent(
     reads = read_folder(folder)
     assert len(reads) > 5
     for read in reads:
-        asked: set[UUID] = set()
+        asked: set[bytes] = set()
         for record in read.records:
             asked |= {record.request_id} if isinstance(record, Intent) else set()
             assert record.request_id in asked
@@ -268,7 +269,7 @@ def test_a_closing_record_never_stands_in_a_segment_without_its_intent(
 def test_each_segment_alone_tells_what_is_still_open(make: Make, folder: Path) -> None:
     """So that a reader may delete one after the other."""
     writer = make()
-    left_open = [uuid4() for _ in range(3)]
+    left_open = [new_id() for _ in range(3)]
     for request_id in left_open:
         writer.append(intent(request_id))
     fill(writer, 400)
@@ -284,7 +285,7 @@ def test_it_refuses_new_requests_at_the_cap_and_settles_the_old(make: Make, fold
     writer = make(max_bytes=3 * SMALL)
     opened = []
     while writer.has_room():
-        opened.append(uuid4())
+        opened.append(new_id())
         writer.append(intent(opened[-1]))
         writer.append(progress(opened[-1], 4))
         if len(opened) > 4:  # some end, so that it comes to a rotation
@@ -303,7 +304,7 @@ def test_it_refuses_new_requests_at_the_cap_and_settles_the_old(make: Make, fold
 
 def test_progress_gives_way_to_closing_records(make: Make, folder: Path) -> None:
     writer = make(max_bytes=SMALL)
-    opened = [uuid4() for _ in range(8)]
+    opened = [new_id() for _ in range(8)]
     for request_id in opened:
         writer.append(intent(request_id))
     for number in range(5000):
@@ -354,7 +355,7 @@ def test_a_request_that_is_open_keeps_its_room(make: Make) -> None:
     writer = make()
     count = 0
     while writer.has_room():
-        writer.append(intent(uuid4()))
+        writer.append(intent(new_id()))
         count += 1
     assert count == pytest.approx(SMALL / CLOSING_BYTES, abs=4)
 
@@ -362,10 +363,10 @@ def test_a_request_that_is_open_keeps_its_room(make: Make) -> None:
 def test_a_refused_request_is_not_recorded_when_there_is_no_room(make: Make) -> None:
     writer = make(max_bytes=SMALL)
     while writer.has_room():
-        writer.append(intent(uuid4()))
+        writer.append(intent(new_id()))
     before = writer.stats().dropped_records
     for _ in range(2000):
-        writer.append(done(uuid4(), Outcome.BLOCKED))
+        writer.append(done(new_id(), Outcome.BLOCKED))
     assert writer.stats().dropped_records > before
     assert writer.stats().held_records == 0
 
@@ -373,7 +374,7 @@ def test_a_refused_request_is_not_recorded_when_there_is_no_room(make: Make) -> 
 def test_a_record_beyond_all_measure_is_a_mistake(make: Make) -> None:
     writer = make()
     with pytest.raises(ValueError, match="at most"):
-        writer.append(intent(uuid4(), model="x" * 2**21))
+        writer.append(intent(new_id(), model="x" * 2**21))
 
 
 # --- failing disks ------------------------------------------------------------------------------------
@@ -390,7 +391,7 @@ def test_a_failing_disk_admits_nobody_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(spool_module, "LOOK_S", 0.02)
     writer = make(files=disk)
-    opened = [uuid4() for _ in range(3)]
+    opened = [new_id() for _ in range(3)]
     for request_id in opened:
         writer.append(intent(request_id))
     disk.write_error = disk.allocate_error = code
@@ -399,7 +400,7 @@ def test_a_failing_disk_admits_nobody_and_loses_nothing(
         writer.append(finish(request_id))
         writer.append(done(request_id))
     with pytest.raises(SpoolFull):
-        writer.append(intent(uuid4()))
+        writer.append(intent(new_id()))
     assert not writer.has_room()
     assert writer.stats().held_records == 6
     disk.write_error = disk.allocate_error = 0
@@ -415,7 +416,7 @@ def test_what_was_held_comes_before_what_follows(
     make: Make, folder: Path, disk: FaultyFiles
 ) -> None:
     writer = make(files=disk)
-    writer.append(intent(request_id := uuid4()))
+    writer.append(intent(request_id := new_id()))
     disk.write_error = disk.allocate_error = errno.ENOSPC
     writer.append(finish(request_id))
     disk.write_error = disk.allocate_error = 0
@@ -428,7 +429,7 @@ def test_what_was_held_comes_before_what_follows(
 
 def test_half_a_write_is_a_failed_write(make: Make, folder: Path, disk: FaultyFiles) -> None:
     writer = make(files=disk)
-    first, second = uuid4(), uuid4()
+    first, second = new_id(), new_id()
     writer.append(intent(first))
     disk.short_writes = 1
     writer.append(finish(first))
@@ -448,7 +449,7 @@ def test_a_failed_sync_moves_all_that_was_unsynced_to_a_new_segment(
 ) -> None:
     monkeypatch.setattr(spool_module, "LOOK_S", 0.02)
     writer = make(files=disk)
-    open_id, closed_id = uuid4(), uuid4()
+    open_id, closed_id = new_id(), new_id()
     disk.sync_error = errno.EIO
     writer.append(intent(open_id))
     for record in whole(closed_id):
@@ -527,7 +528,7 @@ def test_a_file_system_that_is_really_full(tmp_path: Path) -> None:
         opened = []
         while writer.has_room():
             try:
-                writer.append(intent(request_id := uuid4()))
+                writer.append(intent(request_id := new_id()))
             except SpoolFull:
                 break
             opened.append(request_id)
@@ -595,24 +596,23 @@ def test_everything_is_synced_within_a_moment(make: Make, disk: FaultyFiles) -> 
 CHILD = """
 import sys
 from pathlib import Path
-from uuid import uuid4
 from routing.gateway.spool import SpoolWriter
-from tests.routing.spool.records import done, finish, intent, progress
+from tests.routing.spool.records import done, finish, intent, new_id, progress
 
 writer = SpoolWriter(Path(sys.argv[1]), "gateway", 2**30, segment_bytes=65536)
 journal = open(sys.argv[2], "a", buffering=1)
 waiting = []
 while True:
-    request_id = uuid4()
+    request_id = new_id()
     writer.append(intent(request_id))
-    journal.write(f"intent {request_id}\\n")
+    journal.write(f"intent {request_id.hex()}\\n")
     writer.append(progress(request_id, 40))
     waiting.append(request_id)
     if len(waiting) > 5:
         oldest = waiting.pop(0)
         writer.append(finish(oldest))
         writer.append(done(oldest))
-        journal.write(f"done {oldest}\\n")
+        journal.write(f"done {oldest.hex()}\\n")
 """
 
 
@@ -634,8 +634,8 @@ def test_a_killed_process_leaves_all_it_had_appended(
     assert not is_locked(reads[-1].path)
     records = [record for read in reads for record in read.records]
     told = [line.split() for line in journal.read_text().splitlines() if len(line.split()) == 2]
-    asked = {UUID(value) for word, value in told if word == "intent" and len(value) == 36}
-    answered = {UUID(value) for word, value in told if word == "done" and len(value) == 36}
+    asked = {bytes.fromhex(value) for word, value in told if word == "intent" and len(value) == 32}
+    answered = {bytes.fromhex(value) for word, value in told if word == "done" and len(value) == 32}
     assert asked <= {r.request_id for r in records if isinstance(r, Intent)}
     assert answered <= {r.request_id for r in records if isinstance(r, RequestDone)}
     assert unsettled(reads[-1].records) == unsettled(records)
@@ -644,7 +644,7 @@ def test_a_killed_process_leaves_all_it_had_appended(
 def test_a_torn_last_record_costs_only_itself(make: Make, folder: Path) -> None:
     writer = make()
     ids = fill(writer, 5)
-    writer.append(intent(torn := uuid4()))
+    writer.append(intent(torn := new_id()))
     [path] = segments(folder)
     data = bytearray(path.read_bytes())
     last = Read(path).items[-1]
@@ -657,7 +657,7 @@ def test_a_torn_last_record_costs_only_itself(make: Make, folder: Path) -> None:
 
 def test_progress_is_kept_for_the_settlement(make: Make, folder: Path) -> None:
     writer = make()
-    request_id = uuid4()
+    request_id = new_id()
     writer.append(intent(request_id))
     for chars in range(0, 4000, 40):
         writer.append(progress(request_id, chars))
@@ -669,11 +669,11 @@ def test_the_format_does_not_change_unseen() -> None:
     head = pack_header(UUID(int=1), 2, 3, 4.0)
     assert head.hex() == (
         "504e4c53504f4f4c"
-        "0100"
+        "0200"
         "4000"
         "02000000"
         "03000000"
         "00000000000000000000000000000001"
-        "0000000000001040" + "00" * 16 + "23f4462f"
+        "0000000000001040" + "00" * 16 + "34f01395"
     )
     assert pack_frame(b"\x93\x01\x02\x03", 5).hex() == "040000006b38921393010203"
