@@ -86,6 +86,19 @@ def too_large(limit_bytes: int) -> HubError:
     )
 
 
+class FixedHeaders:
+    """Headers that many answers share: as pairs for ASGI, and rendered once for the wire."""
+
+    __slots__ = ("lines", "pairs")
+
+    def __init__(self, pairs: Headers) -> None:
+        self.pairs = pairs
+        self.lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
+
+
+NO_HEADERS = FixedHeaders([])
+
+
 class Sink(Protocol):
     """Where an answer goes. `gone` turns true when the client leaves before the last byte."""
 
@@ -97,7 +110,9 @@ class Sink(Protocol):
         """Has `on_gone` called when the client leaves. May be called again and again."""
         ...
 
-    async def start(self, status: int, headers: Headers) -> None: ...
+    async def start(
+        self, status: int, headers: Headers, fixed: FixedHeaders = NO_HEADERS
+    ) -> None: ...
 
     async def write(self, data: bytes) -> None: ...
 
@@ -105,7 +120,9 @@ class Sink(Protocol):
         """The terminal event: from here on the answer counts as delivered."""
         ...
 
-    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
+    async def reply(
+        self, status: int, headers: Headers, body: bytes, fixed: FixedHeaders = NO_HEADERS
+    ) -> None:
         """A whole answer at once."""
         ...
 
@@ -144,9 +161,10 @@ class AsgiSink:
             if self._on_gone is not None:
                 self._on_gone()
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, headers: Headers, fixed: FixedHeaders = NO_HEADERS) -> None:
         self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        every = [*fixed.pairs, *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": every})
 
     async def write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -155,8 +173,10 @@ class AsgiSink:
         self.finished = True
         await self._send({"type": "http.response.body", "body": data})
 
-    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+    async def reply(
+        self, status: int, headers: Headers, body: bytes, fixed: FixedHeaders = NO_HEADERS
+    ) -> None:
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))], fixed)
         await self.finish(body)
 
     def close(self) -> None:

@@ -16,16 +16,22 @@ def digest_of(token: bytes, pepper: bytes) -> bytes:
     return hmac.digest(pepper, token, "sha256")
 
 
-def authenticate(
-    headers: Headers, snapshot: Snapshot, pepper: bytes, now_unix_s: float, *, is_live: bool
-) -> Caller:
-    """Raises HubError 401, or 503 while an unknown key cannot be checked against Postgres."""
+def digest_in(headers: Headers, pepper: bytes) -> bytes:
+    """Of the key that was sent. Raises HubError 401 when there is none, or none of our shape."""
     token = _token(headers)
     if token is None:
         raise _refused("No API key was sent. Use the header 'Authorization: Bearer pb_live_…'")
     if _SHAPE.fullmatch(token) is None:
         raise _refused()
-    caller = snapshot.callers.get(digest_of(token, pepper))
+    return digest_of(token, pepper)
+
+
+def caller_of(digest: bytes, snapshot: Snapshot, now_unix_s: float, *, is_live: bool) -> Caller:
+    """Who the key stands for now.
+
+    Raises HubError 401, or 503 while an unknown key cannot be checked against Postgres.
+    """
+    caller = snapshot.callers.get(digest)
     if caller is None:
         if not is_live:
             raise HubError(

@@ -90,7 +90,7 @@ class EagerTask:
                 waits_for = self._coroutine.send(None)
         except (StopIteration, asyncio.CancelledError):
             self._end()
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - told to the loop, as a task does
             self._end()
             loop.call_exception_handler(
                 {"message": "an eager task ended with an exception", "exception": problem}

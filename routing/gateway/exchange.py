@@ -7,7 +7,7 @@ comes from one attempt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, StreamReader
@@ -21,12 +21,13 @@ from routing.core.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from routing.gateway.asgi import Sink
+from routing.gateway.asgi import FixedHeaders, Sink
 from routing.gateway.attempt import Attempt
 from routing.gateway.errors import broken_off, client_error, error_event
 from routing.gateway.recording import Money, decimal_text, outcome_of
 from routing.gateway.scribe import Scribe
 from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
+from routing.surfaces.base import Voice, VoiceStream
 
 MAX_REPLY_BYTES = 64 * 2**20
 MAX_ERROR_BYTES = 256 * 2**10
@@ -44,15 +45,33 @@ STREAM_HEADERS: Headers = [
 ]
 
 
+REPLY_HEADERS: Headers = [(b"content-type", b"application/json")]
+
+
 class Exchange:
     """`run` answers the client or raises HubError; `tick` keeps the deadlines."""
 
-    __slots__ = ("call", "draining_until", "scribe", "sink", "stop", "task", "writing_since")
+    __slots__ = (
+        "call",
+        "draining_until",
+        "scribe",
+        "sink",
+        "speech",
+        "stop",
+        "task",
+        "voice",
+        "writing_since",
+    )
 
-    def __init__(self, scribe: Scribe, sink: Sink, call: ChatCall) -> None:
+    def __init__(
+        self, scribe: Scribe, sink: Sink, call: ChatCall, voice: Voice | None = None
+    ) -> None:
+        """`voice` turns answers into the client's dialect where that is not OpenAI chat."""
         self.scribe = scribe
         self.sink = sink
         self.call = call
+        self.voice = voice
+        self.speech: VoiceStream | None = None  # of the attempt that streams
         self.task = asyncio.current_task()
         self.stop: UpstreamError | None = None  # why we cancelled our own task
         self.writing_since: float | None = None
@@ -116,6 +135,8 @@ class Exchange:
         gateway = self.scribe.gateway
         attempt = Attempt(endpoint, no, gateway.monotonic(), gateway.wall())
         attempt.dropped = built.dropped
+        if self.voice is not None and not speaks_natively(self.call, adapter):
+            attempt.dropped = (*built.dropped, *self.voice.uncarried)
         self.scribe.intend(attempt, credential_id)
         gateway.health.on_start(endpoint.id, attempt.sent_at)
         try:
@@ -141,13 +162,13 @@ class Exchange:
 
     def _request(self, attempt: Attempt, built: BuiltRequest) -> UpstreamRequest:
         provider = attempt.endpoint.provider
-        mark = b"%b-%d" % (self.scribe.request_id_text, attempt.no)
         return UpstreamRequest(
             "POST",
             provider.base_url + built.path,
-            [*built.headers, (b"x-request-id", mark)],
+            built.headers,
             built.body,
             self.scribe.gateway.deadlines_for(provider),
+            b"%b-%d" % (self.scribe.request_id_text, attempt.no),
         )
 
     async def _read(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
@@ -165,6 +186,9 @@ class Exchange:
     async def _reply(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         body = await answer.read(MAX_REPLY_BYTES)
         reply = adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
+        raw = reply.raw
+        if self.voice is not None and not reply.is_native:
+            raw = self.voice.reply(raw)
         attempt.last_chunk_at = self.scribe.gateway.monotonic()
         money = self.scribe.price(attempt, reply.usage, reply.output_chars)
         self.scribe.answered(
@@ -174,9 +198,10 @@ class Exchange:
             finish_reason=reply.finish_reason,
             response_model=reply.response_model,
         )
-        await self._before_last_byte()
-        headers = [(b"content-type", b"application/json"), *self._headers(attempt, money)]
-        await self.sink.reply(200, headers, reply.raw)
+        if self.scribe.gateway.waits_for_disk:
+            await self.scribe.gateway.spool.durable()
+        headers = self._headers(attempt, money)
+        await self.sink.reply(200, headers, raw, self._fixed_headers(attempt))
 
     async def _relay(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         """Holds everything back until the first content, then passes bytes on as they come."""
@@ -185,6 +210,7 @@ class Exchange:
             adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
             raise BrokenAnswer("not_a_stream", "a stream was asked for, one piece came")
         attempt.reader = reader = adapter.open_stream(self.call, attempt.endpoint)
+        feed, close = self._words_of(reader)
         if self.call.wants_usage:
             reader.note = lambda usage: self.scribe.price(
                 attempt, usage, reader.output_chars
@@ -194,7 +220,7 @@ class Exchange:
         async for data in answer.chunks():
             if attempt.settled:
                 continue  # after the last event: read on, so that the connection can be reused
-            out = reader.feed(data)
+            out = feed(data)
             attempt.last_chunk_at = now = monotonic()
             if attempt.answer_at is None:
                 attempt.mark_first(now)
@@ -218,13 +244,23 @@ class Exchange:
                     await self._write(held)
                     held = b""
         if not attempt.settled:
-            out = reader.close()
+            out = close()
             if reader.error is not None:
                 raise reader.error
             await self._finish(attempt, reader, held + out)
 
+    def _words_of(
+        self, reader: StreamReader
+    ) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
+        """The reader's `feed` and `close`, in the client's dialect."""
+        self.speech = None
+        if self.voice is None or reader.is_native:
+            return reader.feed, reader.close
+        self.speech = speech = self.voice.open_stream()
+        return (lambda data: speech.feed(reader.feed(data))), lambda: speech.feed(reader.close())
+
     async def _start_stream(self, attempt: Attempt) -> None:
-        await self.sink.start(200, [*STREAM_HEADERS, *self._headers(attempt, None)])
+        await self.sink.start(200, self._headers(attempt, None), self._fixed_headers(attempt))
 
     async def _write(self, data: bytes) -> None:
         self.writing_since = self.scribe.gateway.monotonic()
@@ -245,15 +281,14 @@ class Exchange:
             finish_reason=reader.finish_reason,
             response_model=reader.response_model,
         )
+        if self.speech is not None:
+            last += self.speech.close()
         if not self.sink.started:
             await self._start_stream(attempt)
-        await self._before_last_byte()
+        if self.scribe.gateway.waits_for_disk:
+            await self.scribe.gateway.spool.durable()
         await self._write_last(last)
         self.draining_until = self.scribe.gateway.monotonic() + DRAIN_S
-
-    async def _before_last_byte(self) -> None:
-        if self.scribe.gateway.settings.durability == "host":
-            await self.scribe.gateway.spool.durable()
 
     async def _break_off(self, endpoint: Endpoint, error: UpstreamError) -> None:
         """After content: an error event and the end. Never another endpoint, never [DONE]."""
@@ -261,29 +296,35 @@ class Exchange:
         if error.failure is FailureClass.CANCELLED:
             return  # nobody reads any more; the server closes a connection that was not finished
         told = broken_off(error, endpoint.provider.name)
-        await self._write_last(error_event(told, self.scribe.request_id_text.decode()))
+        if self.voice is None:
+            event = error_event(told, self.scribe.request_id_text.decode())
+        else:
+            event = (self.speech or self.voice.open_stream()).broken(told)
+        await self._write_last(event)
 
     def _headers(self, attempt: Attempt, money: Money | None) -> Headers:
         """A stream's cost is not known when its headers leave; its usage chunk carries it."""
-        scribe, endpoint = self.scribe, attempt.endpoint
-        policy = scribe.decision.policy if scribe.decision is not None else ""
+        scribe = self.scribe
         headers: Headers = [
             (b"x-request-id", scribe.request_id_text),
-            (b"x-panelboard-provider", _header_text(endpoint.provider.slug)),
-            (b"x-panelboard-model", _header_text(endpoint.model.name)),
-            (b"x-panelboard-policy", _header_text(policy)),
-            (b"x-panelboard-attempts", b"%d" % attempt.no),
             (b"x-panelboard-overhead-ms", b"%.2f" % (scribe.overhead_s * 1000.0)),
         ]
         if money is not None:
             headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
-        if attempt.dropped:
-            headers.append(
-                (b"x-panelboard-dropped-params", _header_text(",".join(attempt.dropped)))
-            )
-        if endpoint.provider.simulated:
-            headers.append((b"x-panelboard-simulated", b"true"))
         return headers
+
+    def _fixed_headers(self, attempt: Attempt) -> FixedHeaders:
+        endpoint, decision = attempt.endpoint, self.scribe.decision
+        provider = endpoint.provider
+        return fixed_headers(
+            self.call.stream,
+            provider.slug,
+            endpoint.model.name,
+            decision.policy if decision is not None else "",
+            attempt.no,
+            attempt.dropped,
+            provider.simulated,
+        )
 
     # --- deadlines and leaving clients --------------------------------------------------------
     def tick(self, now: float) -> None:
@@ -340,7 +381,36 @@ class Exchange:
         return reason
 
 
+def speaks_natively(call: ChatCall, adapter: Adapter) -> bool:
+    """Whether the request goes out in the very words of the client's dialect."""
+    return call.native is not None and call.native.dialect == adapter.dialect
+
+
 @lru_cache(maxsize=4096)
+def fixed_headers(
+    stream: bool,
+    provider: str,
+    model: str,
+    policy: str,
+    attempts: int,
+    dropped: tuple[str, ...],
+    simulated: bool,
+) -> FixedHeaders:
+    """What answers of one endpoint under one policy have in common."""
+    headers = [
+        *(STREAM_HEADERS if stream else REPLY_HEADERS),
+        (b"x-panelboard-provider", _header_text(provider)),
+        (b"x-panelboard-model", _header_text(model)),
+        (b"x-panelboard-policy", _header_text(policy)),
+        (b"x-panelboard-attempts", b"%d" % attempts),
+    ]
+    if dropped:
+        headers.append((b"x-panelboard-dropped-params", _header_text(",".join(dropped))))
+    if simulated:
+        headers.append((b"x-panelboard-simulated", b"true"))
+    return FixedHeaders(headers)
+
+
 def _header_text(text: str) -> bytes:
     """Nothing in a header value may end the line: names come from files, people and clients."""
     return "".join(c if " " <= c <= "~" else "?" for c in text).encode()

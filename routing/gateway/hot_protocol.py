@@ -1,8 +1,9 @@
 """The hot route inside the server's own protocol class: no ASGI scope, no events, no watcher task.
 
-`POST /v1/chat/completions` over HTTP/1.1 is answered straight on the connection's transport. All
-else, and a request that is pipelined behind another one, goes the ordinary way through ASGI, where
-the same route gives the same answers. It leans on uvicorn's internals, so uvicorn is pinned.
+`POST /v1/chat/completions` over HTTP/1.1 is answered straight on the connection's transport, and a
+request whose head equals the one before on its connection is not even parsed. All else, and a
+request that is pipelined behind another one, goes the ordinary way through ASGI, where the same
+route gives the same answers. It leans on uvicorn's internals, so uvicorn is pinned.
 """
 
 from __future__ import annotations
@@ -18,15 +19,21 @@ from routing.adapters.base import Headers
 from routing.core.errors import HubError
 from routing.gateway.asgi import (
     BODY_TIMEOUT_S,
+    NO_HEADERS,
     ClientGone,
+    FixedHeaders,
     body_late,
     check_headers,
     too_large,
 )
+from routing.gateway.auth import digest_in
+from routing.gateway.eager_task import EagerTask
+from routing.gateway.known_head import KnownHead, learn_head
 from routing.gateway.service import Gateway
 
 HOT_URL = b"/v1/chat/completions"
 LAST_CHUNK = b"0\r\n\r\n"
+MAX_LESSONS = 4  # of one connection: some clients never send the same head twice
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
@@ -48,7 +55,6 @@ class HotCycle:
     __slots__ = (
         "_head",
         "_on_gone",
-        "_parts",
         "_protocol",
         "_size",
         "disconnected",
@@ -57,14 +63,15 @@ class HotCycle:
         "is_asked",
         "keep_alive",
         "message_event",
+        "parts",
         "refusal",
         "response_complete",
         "started",
     )
 
-    def __init__(self, protocol: HotProtocol, *, keep_alive: bool) -> None:
+    def __init__(self, protocol: HotProtocol, keep_alive: bool, body: bytes | None = None) -> None:
         self._protocol = protocol
-        self._parts: list[bytes] = []
+        self.parts: list[bytes] = [] if body is None else [body]
         self._size = 0
         self._head = b""  # goes out with the first piece of the body
         self._on_gone: Callable[[], object] | None = None
@@ -83,9 +90,9 @@ class HotCycle:
         """False once the limit is passed: then nothing is kept and the request is refused."""
         self._size += len(part)
         if self._size <= limit_bytes:
-            self._parts.append(part)
+            self.parts.append(part)
             return True
-        self._parts.clear()
+        self.parts.clear()
         self.refusal = too_large(limit_bytes)
         return False
 
@@ -94,7 +101,7 @@ class HotCycle:
             raise ClientGone
         if self.refusal is not None:
             raise self.refusal
-        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
 
     def client_left(self) -> None:
         if self.finished:
@@ -108,9 +115,10 @@ class HotCycle:
     def watch(self, on_gone: Callable[[], object]) -> None:
         self._on_gone = on_gone
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, headers: Headers, fixed: FixedHeaders = NO_HEADERS) -> None:
         self.started = True
-        self._head = self._head_bytes(status, headers, b"transfer-encoding: chunked\r\n")
+        framing = b"transfer-encoding: chunked\r\n\r\n"
+        self._head = self._head_bytes(status, headers, fixed, framing)
 
     async def write(self, data: bytes) -> None:
         if not data or self.gone:
@@ -123,21 +131,26 @@ class HotCycle:
 
     async def finish(self, data: bytes = b"") -> None:
         piece = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-        await self._last(self._head + piece + LAST_CHUNK)
-
-    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
-        self.started = True
-        length = b"content-length: %d\r\n" % len(body)
-        await self._last(self._head_bytes(status, headers, length) + body)
-
-    async def _last(self, data: bytes) -> None:
-        self.finished = True
-        if not self.gone:
-            self._protocol.transport.write(data)
-            flow = self._protocol.flow
-            if flow.write_paused:
-                await flow.drain()
+        if self._write_last(self._head + piece + LAST_CHUNK):
+            await self._protocol.flow.drain()
         self._protocol.end_cycle(self)
+
+    async def reply(
+        self, status: int, headers: Headers, body: bytes, fixed: FixedHeaders = NO_HEADERS
+    ) -> None:
+        self.started = True
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        if self._write_last(self._head_bytes(status, headers, fixed, length) + body):
+            await self._protocol.flow.drain()
+        self._protocol.end_cycle(self)
+
+    def _write_last(self, data: bytes) -> bool:
+        """True while the client has to take more of it before the connection is free again."""
+        self.finished = True
+        if self.gone:
+            return False
+        self._protocol.transport.write(data)
+        return self._protocol.flow.write_paused
 
     def close(self) -> None:
         self._on_gone = None
@@ -147,21 +160,25 @@ class HotCycle:
             self._protocol.transport.abort()  # a client that does not read would keep it open
             self._protocol.end_cycle(self)
 
-    def _head_bytes(self, status: int, headers: Headers, framing: bytes) -> bytes:
-        lines = [_STATUS_LINES[status]]
-        for name, value in (*self._protocol.server_state.default_headers, *headers):
-            lines.append(b"%b: %b\r\n" % (name, value))
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines += (framing, b"\r\n")
-        return b"".join(lines)
+    def _head_bytes(
+        self, status: int, headers: Headers, fixed: FixedHeaders, framing: bytes
+    ) -> bytes:
+        own = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        ending = framing if self.keep_alive else b"connection: close\r\n" + framing
+        defaults = self._protocol.default_lines()
+        return b"%b%b%b%b%b" % (_STATUS_LINES[status], defaults, fixed.lines, own, ending)
 
 
 class HotProtocol(HttpToolsProtocol):
     """`find_gateway` tells which gateway serves this process, None while there is none."""
 
     hot: HotCycle | None = None  # the latest one; `cycle` may already be one that is pipelined
+    known: KnownHead | None = None
+    lessons = 0
+    between = True  # the parser is not inside a request
     body_timer: asyncio.TimerHandle | None = None
+    rest_timer: asyncio.TimerHandle | None = None  # one for the connection, set anew when it fires
+    rests_since = 0.0
 
     @staticmethod
     def find_gateway() -> Gateway | None:
@@ -169,13 +186,50 @@ class HotProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        was_between = self.between
+        known = self.known
+        if known is not None and was_between:
+            body = known.body_in(data)
+            if body is not None and self._answer_known(known, body):
+                return
         super().data_received(data)
         hot = self.hot
-        if hot is not None and not hot.is_asked and self.body_timer is None:
+        if hot is None:
+            return
+        if hot.is_asked:
+            if was_between and self.lessons < MAX_LESSONS and self._hot_cycle() is hot:
+                self._learn(hot, data)
+        elif self.body_timer is None:
             self.body_timer = self.loop.call_later(BODY_TIMEOUT_S, self._body_is_late, hot)
+
+    def _answer_known(self, known: KnownHead, body: bytes) -> bool:
+        """False where it takes the parser's way: the connection is busy, or the body too large."""
+        gateway = self.find_gateway()
+        if gateway is None or not self.cycle.response_complete:
+            return False
+        if len(body) > gateway.settings.max_body_bytes:
+            return False
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        self.hot = cycle = HotCycle(self, known.keep_alive, body)
+        self.cycle = cycle  # type: ignore[assignment]
+        self._answer(gateway, cycle, known.digest)
+        return True
+
+    def _learn(self, hot: HotCycle, data: bytes) -> None:
+        gateway = self.find_gateway()
+        if gateway is None or hot.refusal is not None or len(hot.parts) != 1 or not self.between:
+            return
+        try:
+            digest = digest_in(self.headers, gateway.settings.pepper)
+        except HubError:
+            return
+        self.lessons += 1
+        self.known = learn_head(data, hot.parts[0], digest, keep_alive=hot.keep_alive)
 
     @override
     def on_message_begin(self) -> None:
+        self.between = False
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -187,7 +241,7 @@ class HotProtocol(HttpToolsProtocol):
             self._go_the_ordinary_way()
             return
         keep_alive = bool(self.parser.should_keep_alive())
-        self.hot = cycle = HotCycle(self, keep_alive=keep_alive)
+        self.hot = cycle = HotCycle(self, keep_alive)
         self.cycle = cycle  # type: ignore[assignment]
         try:
             check_headers(self.headers, gateway.settings.max_body_bytes)
@@ -235,6 +289,7 @@ class HotProtocol(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
+        self.between = True
         cycle = self._hot_cycle()
         if cycle is None:
             super().on_message_complete()
@@ -253,14 +308,15 @@ class HotProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             self._answer(gateway, cycle)
 
-    def _answer(self, gateway: Gateway, cycle: HotCycle) -> None:
+    def _answer(self, gateway: Gateway, cycle: HotCycle, digest: bytes | None = None) -> None:
         cycle.is_asked = True
         if self.body_timer is not None:
             self.body_timer.cancel()
             self.body_timer = None
-        task = self.loop.create_task(gateway.chat(self.headers, cycle, cycle.read))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        work = gateway.chat(self.headers, cycle, cycle.read, digest)
+        task = EagerTask(work, self.loop, self.tasks.discard)
+        if not task.done():
+            self.tasks.add(task)  # type: ignore[arg-type]
 
     def end_cycle(self, cycle: HotCycle) -> None:
         if cycle.response_complete:
@@ -268,15 +324,53 @@ class HotProtocol(HttpToolsProtocol):
         cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
+        elif not self.pipeline and not self.flow.read_paused:
+            self.server_state.total_requests += 1
+            self._rest()
+            return
         self.on_response_complete()
 
     @override
+    def on_response_complete(self) -> None:
+        self.rests_since = self.loop.time()
+        super().on_response_complete()
+
+    def default_lines(self) -> bytes:
+        """The server's own headers (the date), rendered once for as long as they stay."""
+        global _rendered  # noqa: PLW0603 - one server per process renews them once a second
+        headers = self.server_state.default_headers
+        if _rendered[0] is not headers:
+            _rendered = (headers, FixedHeaders(headers).lines)
+        return _rendered[1]
+
+    # --- rest: the keep-alive limit, without a timer for each request ----------------------------
+    def _rest(self) -> None:
+        self.rests_since = self.loop.time()
+        if self.rest_timer is None:
+            self.rest_timer = self.loop.call_later(self.timeout_keep_alive, self._look_at_rest)
+
+    def _look_at_rest(self) -> None:
+        self.rest_timer = None
+        cycle = self.cycle
+        if self.transport.is_closing() or not self.between or not cycle.response_complete:
+            return  # busy; it is armed again when the answer has ended
+        left_s = self.rests_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.rest_timer = self.loop.call_later(left_s, self._look_at_rest)
+        else:
+            self.transport.close()
+
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.body_timer is not None:
-            self.body_timer.cancel()
+        for timer in (self.body_timer, self.rest_timer):
+            if timer is not None:
+                timer.cancel()
         if self.hot is not None:
             self.hot.client_left()
         super().connection_lost(exc)
+
+
+_rendered: tuple[object, bytes] = (None, b"")
 
 
 def protocol_for(gateway_of: Callable[[], Gateway | None]) -> type[asyncio.Protocol]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ from routing.core.plan import NoEndpointLeft, choose_policy, plan
 from routing.core.record import Outcome
 from routing.core.request import RequestFacts
 from routing.gateway.asgi import ClientGone, Sink, check_headers
-from routing.gateway.auth import authenticate
+from routing.gateway.auth import caller_of, digest_in
 from routing.gateway.errors import error_body, error_headers, our_fault
 from routing.gateway.exchange import Exchange
 from routing.gateway.parse import load_json, parse_chat
@@ -33,9 +33,11 @@ from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
 from routing.gateway.scribe import Scribe
 from routing.gateway.spool import SpoolFull
 from routing.gateway.upstream.base import UpstreamClient
+from routing.surfaces.base import Surface, Voice
 
 logger = logging.getLogger("panelboard.gateway")
 
+DRAIN_LOOK_S = 0.02
 PARSE_IN_THREAD_BYTES = 256 * 2**10  # a larger body would hold up every other request
 
 
@@ -71,6 +73,7 @@ class Gateway:
         self.upstream = upstream
         self.spool = spool
         self.settings = settings
+        self.waits_for_disk = settings.durability == "host"  # before the last byte of an answer
         self.rng = rng or Random(secrets.randbits(64))
         self.monotonic = monotonic
         self.wall = wall
@@ -92,9 +95,9 @@ class Gateway:
     async def stop(self, drain_s: float = 5.0) -> None:
         """Takes no new requests, lets the running ones end, then cancels what is left."""
         self.is_draining = True
-        tasks = [exchange.task for exchange in self.running if exchange.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=drain_s)
+        until = self.monotonic() + drain_s
+        while self.running and self.monotonic() < until:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(DRAIN_LOOK_S)
         for exchange in list(self.running):
             if exchange.task is not None:
                 exchange.task.cancel()
@@ -116,58 +119,83 @@ class Gateway:
                 self._seen_version = version
                 self.health.forget_missing(frozenset(self.snapshot.endpoints))
 
-    # --- one chat request ---------------------------------------------------------------------
+    # --- one request ----------------------------------------------------------------------------
     async def chat(
-        self, headers: Headers, sink: Sink, read: Callable[[], Awaitable[bytes]]
+        self,
+        headers: Headers,
+        sink: Sink,
+        read: Callable[[], Awaitable[bytes]],
+        digest: bytes | None = None,
+        surface: Surface | None = None,
     ) -> None:
-        """Answers on `sink` whatever happens; never raises but for cancellation by the server."""
+        """Answers on `sink` whatever happens; never raises but for cancellation by the server.
+
+        `digest` is that of the API key where it is known already; then `headers` are not read.
+        `surface` is the client's dialect where that is not OpenAI chat.
+        """
         received_at, received_wall = self.monotonic(), self.wall()
         request_id = self.new_request_id(received_wall)
+        scribe: Scribe | None = None
         try:
-            caller = self.authenticate(headers, received_wall)
-            check_headers(headers, self.settings.max_body_bytes)
+            if digest is None:
+                caller = self.authenticate(headers, received_wall)
+                check_headers(headers, self.settings.max_body_bytes)
+            else:
+                caller = self.caller_of(digest, received_wall)
             raw = await read()
             scribe = Scribe(self, request_id, caller, received_at, received_wall)
-            await self._answer(scribe, sink, raw)
+            self._admit()
+            body = await _load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
+            if surface is None:
+                await self._chat(scribe, sink, body, raw)
+            else:
+                await self._converse(scribe, sink, body, surface, headers)
         except HubError as error:
-            await self._refuse(sink, error, request_id)
+            if scribe is not None:
+                scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
+            await self._refuse(sink, error, request_id, surface)
         except ClientGone:
             pass
         except Exception:
             logger.exception("request %s failed in the gateway itself", request_id_text(request_id))
-            await self._refuse(sink, our_fault(), request_id)
+            await self._refuse(sink, our_fault(), request_id, surface)
         finally:
             sink.close()
 
+    async def _chat(self, scribe: Scribe, sink: Sink, body: dict[str, Any], raw: bytes) -> None:
+        try:
+            call, facts = parse_chat(body, raw, self.snapshot)
+        except HubError:
+            scribe.facts = _facts_of_refused(body)
+            raise
+        await self.run(scribe, sink, call, facts)
+
+    async def _converse(
+        self,
+        scribe: Scribe,
+        sink: Sink,
+        body: dict[str, Any],
+        surface: Surface,
+        headers: Headers,
+    ) -> None:
+        scribe.surface = surface.name
+        scribe.facts = _facts_of_refused(body)
+        voice = surface.read(body, scribe.request_id_text.decode(), scribe.received_wall)
+        call, facts = parse_chat(voice.chat, b"", self.snapshot)
+        call = msgspec.structs.replace(call, wants_usage=True, native=voice.native)
+        await self.run(scribe, sink, call, facts, voice=voice)
+
     def authenticate(self, headers: Headers, now_unix_s: float) -> Caller:
-        return authenticate(
-            headers,
-            self.snapshot,
-            self.settings.pepper,
-            now_unix_s,
-            is_live=bool(self.snapshot.version) and not self.snapshots.trouble,
-        )
+        return self.caller_of(digest_in(headers, self.settings.pepper), now_unix_s)
+
+    def caller_of(self, digest: bytes, now_unix_s: float) -> Caller:
+        source = self.snapshots
+        snapshot = source.current
+        is_live = bool(snapshot.version) and not source.trouble
+        return caller_of(digest, snapshot, now_unix_s, is_live=is_live)
 
     def new_request_id(self, wall_s: float) -> bytes:
         return new_request_id(int(wall_s * 1000), self.rng.getrandbits)
-
-    async def _answer(self, scribe: Scribe, sink: Sink, raw: bytes) -> None:
-        try:
-            self._admit()
-            body = await self._parse(raw)
-            requested = body.get("model")
-            if isinstance(requested, str):
-                scribe.facts = RequestFacts(requested_model=requested[:300], model="")
-            call, facts = parse_chat(body, raw, self.snapshot)
-            await self.run(scribe, sink, call, facts)
-        except HubError as error:
-            scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
-            raise
-
-    async def _parse(self, raw: bytes) -> dict[str, object]:
-        if len(raw) > PARSE_IN_THREAD_BYTES:
-            return await asyncio.to_thread(load_json, raw)
-        return load_json(raw)
 
     def _admit(self) -> None:
         if self.is_draining:
@@ -186,6 +214,7 @@ class Gateway:
         call: ChatCall,
         facts: RequestFacts,
         endpoint_id: int | None = None,
+        voice: Voice | None = None,
     ) -> None:
         """Plans and runs a parsed request, at one endpoint alone if `endpoint_id` is given.
 
@@ -204,7 +233,7 @@ class Gateway:
         attempts, most = planned.attempts, policy.document.max_attempts
         if endpoint_id is not None:
             attempts, most = (self._only(endpoint_id, planned.decision),), 1
-        exchange = Exchange(scribe, sink, call)
+        exchange = Exchange(scribe, sink, call, voice)
         self.running.add(exchange)
         try:
             await exchange.run(attempts, most)
@@ -227,12 +256,15 @@ class Gateway:
             404, "no_endpoint", "This endpoint cannot take the request now. See its page for why"
         )
 
-    async def _refuse(self, sink: Sink, error: HubError, request_id: bytes) -> None:
+    async def _refuse(
+        self, sink: Sink, error: HubError, request_id: bytes, surface: Surface | None = None
+    ) -> None:
         if sink.gone or sink.started:
             return
-        text = request_id_text(request_id)
-        headers = [*error_headers(error), (b"x-request-id", text.encode())]
-        await sink.reply(error.status, headers, error_body(error, text))
+        id_text = request_id_text(request_id)
+        headers = [*error_headers(error), (b"x-request-id", id_text.encode())]
+        body = error_body(error, id_text) if surface is None else surface.error_body(error, id_text)
+        await sink.reply(error.status, headers, body)
 
     # --- what attempts ask for ----------------------------------------------------------------
     def deadlines_for(self, provider: Provider) -> Deadlines:
@@ -257,6 +289,16 @@ class Gateway:
 _OPERATORS_CONCERN = frozenset(
     {FailureClass.CREDENTIAL, FailureClass.BILLING, FailureClass.MODEL_GONE}
 )
+
+
+async def _load_aside(raw: bytes) -> dict[str, Any]:
+    return await asyncio.to_thread(load_json, raw)
+
+
+def _facts_of_refused(body: dict[str, Any]) -> RequestFacts:
+    """What the log says of a request that could not be read."""
+    requested = body.get("model")
+    return RequestFacts(requested[:300] if isinstance(requested, str) else "", model="")
 
 
 def outcome_of_error(error: HubError, scribe: Scribe) -> Outcome:

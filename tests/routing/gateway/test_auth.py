@@ -4,7 +4,7 @@ import pytest
 
 from routing.core.catalog import Caller
 from routing.core.errors import HubError
-from routing.gateway.auth import authenticate, digest_of
+from routing.gateway.auth import caller_of, digest_in, digest_of
 from tests.routing.factories import endpoint, snapshot
 
 PEPPER = b"p" * 32
@@ -26,7 +26,7 @@ def ask(header: bytes | None, known: Caller | None = None, *, is_live: bool = Tr
     callers = {digest_of(TOKEN, PEPPER): known or caller()}
     world = snapshot(endpoint("groq", 1), callers=callers)
     headers = [] if header is None else [(b"authorization", header)]
-    return authenticate(headers, world, PEPPER, 1000.0, is_live=is_live)
+    return caller_of(digest_in(headers, PEPPER), world, 1000.0, is_live=is_live)
 
 
 def refused(*args: object, **kwargs: object) -> HubError:

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import msgspec
 import orjson
 import pytest
 import uvicorn
 
 from routing.core.record import Outcome
 from routing.gateway.app import GatewayApp
-from routing.gateway.hot_protocol import protocol_for
+from routing.gateway.hot_protocol import HotProtocol, protocol_for
 from tests.routing.factories import MODEL
 from tests.routing.gateway.scripted import (
     DONE,
@@ -36,7 +37,7 @@ CHAT = "/v1/chat/completions"
 
 
 @contextlib.asynccontextmanager
-async def serving(bench: Bench, *, hot: bool = True) -> AsyncIterator[int]:
+async def serving(bench: Bench, *, hot: bool = True, keep_alive_s: int = 5) -> AsyncIterator[int]:
     gateway = bench.gateway
     await gateway.start()
     config = uvicorn.Config(
@@ -47,6 +48,7 @@ async def serving(bench: Bench, *, hot: bool = True) -> AsyncIterator[int]:
         ws="none",
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=keep_alive_s,
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -228,3 +230,116 @@ async def test_a_client_that_asks_to_close_gets_its_answer_and_the_end() -> None
         writer.close()
     assert b"connection: close" in got
     assert got.endswith(b"}")
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The addresses of the requests that went through the parser."""
+    seen: list[bytes] = []
+    original = HotProtocol.on_headers_complete
+
+    def note(self: HotProtocol) -> None:
+        seen.append(self.url)
+        original(self)
+
+    monkeypatch.setattr(HotProtocol, "on_headers_complete", note)
+    return seen
+
+
+def asking(text: str) -> bytes:
+    messages = [{"role": "user", "content": text}]
+    return raw_request(orjson.dumps({"model": MODEL, "messages": messages}))
+
+
+async def test_a_head_is_parsed_once_per_connection_and_each_body_is_answered(
+    parsed: list[bytes],
+) -> None:
+    bench = Bench(*(plain() for _ in range(4)))
+    async with serving(bench) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for text in ("one", "two and more", "three", "x" * 3000):
+            writer.write(asking(text))
+            assert b"200 OK" in await read_answers(reader, 1)
+        writer.close()
+    assert len(parsed) == 1
+    sent = [orjson.loads(request.body) for request in bench.upstream.requests]
+    said = [body["messages"][0]["content"] for body in sent]
+    assert said == ["one", "two and more", "three", "x" * 3000]
+
+
+async def test_a_request_with_a_known_head_that_comes_in_pieces_is_parsed(
+    parsed: list[bytes],
+) -> None:
+    async with serving(Bench(plain(), plain(), plain())) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for pause_at in (None, 40, None):
+            data = asking("hi")
+            writer.write(data[:pause_at])
+            if pause_at is not None:
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                writer.write(data[pause_at:])
+            assert b"200 OK" in await read_answers(reader, 1)
+        writer.close()
+    assert len(parsed) == 2
+
+
+async def test_other_routes_between_known_heads_go_the_ordinary_way(parsed: list[bytes]) -> None:
+    listing = b"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n\r\n" % TOKEN
+    async with serving(Bench(plain(), plain())) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for data in (asking("one"), listing, asking("two")):
+            writer.write(data)
+            assert b"200 OK" in await read_answers(reader, 1)
+        writer.close()
+    assert parsed == [b"/v1/chat/completions", b"/v1/models"]
+
+
+async def test_a_key_that_is_revoked_is_refused_on_the_connection_that_used_it() -> None:
+    bench = Bench(plain(), plain())
+    async with serving(bench) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asking("one"))
+        assert b"200 OK" in await read_answers(reader, 1)
+        without = msgspec.structs.replace(bench.gateway.snapshot, callers={})
+        bench.gateway.snapshots.current = without
+        writer.write(asking("two"))
+        assert b"401 Unauthorized" in await read_answers(reader, 1)
+        writer.close()
+    assert len(bench.upstream.requests) == 1
+
+
+async def test_a_known_head_does_not_lift_the_limit_of_a_body() -> None:
+    async with serving(Bench(plain(), max_body_bytes=1000)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asking("one"))
+        assert b"200 OK" in await read_answers(reader, 1)
+        writer.write(asking("x" * 2000))
+        assert b"request_too_large" in await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+
+
+async def test_a_pipelined_request_with_a_known_head_waits_for_its_turn() -> None:
+    bench = Bench(plain(), stream(ROLE, 0.05, HELLO, END, DONE), plain())
+    async with serving(bench) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asking("one"))
+        await read_answers(reader, 1)
+        writer.write(raw_request(orjson.dumps(body(stream=True))))
+        await asyncio.sleep(0.02)
+        writer.write(asking("two"))
+        got = await read_answers(reader, 2)
+        writer.close()
+    assert got.index(b"[DONE]") < got.index(b"Hello you")
+
+
+async def test_a_connection_at_rest_is_closed_and_one_in_use_is_not() -> None:
+    bench = Bench(plain(), stream(ROLE, 1.3, HELLO, END, DONE))
+    async with serving(bench, keep_alive_s=1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(asking("one"))
+        await read_answers(reader, 1)
+        writer.write(raw_request(orjson.dumps(body(stream=True))))
+        assert b"[DONE]" in await read_answers(reader, 1)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
