@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import StrEnum
+from math import inf
 
 CONSECUTIVE_FAILURES = 5
 WINDOW_S = 30.0
@@ -28,15 +29,19 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+Gate = tuple[BreakerState, float, float, float | None]
+
+
 class Breaker:
     __slots__ = (
         "_clean_since",
         "_consecutive",
         "_ejections",
-        "_outcomes",
         "_probe_started",
         "_probe_wins",
+        "_window",
         "cooling_until",
+        "is_calm",
         "last_failure_at",
         "open_until",
         "state",
@@ -52,7 +57,8 @@ class Breaker:
         self._probe_wins = 0
         self._probe_started: float | None = None
         self._clean_since = 0.0
-        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._window: deque[_Second] = deque()
+        self.is_calm = True  # closed, and a success would change nothing
 
     def is_quiet(self, now: float) -> bool:
         """Neither brake is on: the common case, asked for every candidate of every request."""
@@ -70,6 +76,20 @@ class Breaker:
         started = self._probe_started
         return started is None or now - started > FIRST_EJECTION_S
 
+    def next_release(self, now: float) -> float:
+        """The next moment at which time alone lets a try through; infinite where none is held."""
+        times = [self.cooling_until]
+        if self.state is not BreakerState.CLOSED:
+            times.append(self.open_until)
+            if self._probe_started is not None:
+                times.append(self._probe_started + FIRST_EJECTION_S)
+        return min((at for at in times if at > now), default=inf)
+
+    @property
+    def gate(self) -> Gate:
+        """All that decides whether tries are let through, now and later."""
+        return self.state, self.open_until, self.cooling_until, self._probe_started
+
     def on_start(self, now: float) -> None:
         if self.state is not BreakerState.CLOSED and now >= self.open_until:
             self.state = BreakerState.HALF_OPEN
@@ -78,9 +98,10 @@ class Breaker:
     def on_success(self, now: float) -> None:
         self._consecutive = 0
         if self.state is BreakerState.CLOSED:
-            if self._outcomes:
-                self._note(now, failed=False)
+            if self._window:
+                self._second(now).successes += 1
             self._forgive(now)
+            self.is_calm = not self._window and not self._ejections
             return
         self._probe_started = None
         self._probe_wins += 1
@@ -89,13 +110,14 @@ class Breaker:
 
     def on_failure(self, now: float, jitter: float) -> None:
         """`jitter` is a random number in 0..1, so that many processes do not return together."""
+        self.is_calm = False
         self.last_failure_at = now
         self._clean_since = now
         if self.state is not BreakerState.CLOSED:
             self._eject(now, jitter)
             return
         self._consecutive += 1
-        self._note(now, failed=True)
+        self._second(now).failures += 1
         if self._consecutive >= CONSECUTIVE_FAILURES or self._mostly_failing():
             self._eject(now, jitter)
 
@@ -109,17 +131,19 @@ class Breaker:
         self.cooling_until = max(self.cooling_until, now + wait)
         self._probe_started = None
 
-    def _note(self, now: float, *, failed: bool) -> None:
-        outcomes = self._outcomes
-        outcomes.append((now, failed))
-        while outcomes and outcomes[0][0] < now - WINDOW_S:
-            outcomes.popleft()
+    def _second(self, now: float) -> _Second:
+        """Outcomes are counted by the second, so that the window stays small under any load."""
+        window = self._window
+        if not window or now - window[-1].began_at >= 1.0:
+            window.append(_Second(now))
+        while window[0].began_at < now - WINDOW_S:
+            window.popleft()
+        return window[-1]
 
     def _mostly_failing(self) -> bool:
-        n = len(self._outcomes)
-        if n < WINDOW_MIN_SAMPLES:
-            return False
-        return sum(failed for _, failed in self._outcomes) >= n * WINDOW_FAILURE_SHARE
+        failures = sum(second.failures for second in self._window)
+        n = failures + sum(second.successes for second in self._window)
+        return n >= WINDOW_MIN_SAMPLES and failures >= n * WINDOW_FAILURE_SHARE
 
     def _eject(self, now: float, jitter: float) -> None:
         self._ejections += 1
@@ -131,7 +155,7 @@ class Breaker:
 
     def _close(self, now: float) -> None:
         self.state = BreakerState.CLOSED
-        self._outcomes.clear()
+        self._window.clear()
         self._probe_wins = 0
         self._clean_since = now
 
@@ -139,3 +163,12 @@ class Breaker:
         if self._ejections and now - self._clean_since >= FORGIVE_AFTER_S:
             self._ejections -= 1
             self._clean_since = now
+
+
+class _Second:
+    __slots__ = ("began_at", "failures", "successes")
+
+    def __init__(self, began_at: float) -> None:
+        self.began_at = began_at
+        self.failures = 0
+        self.successes = 0

@@ -47,6 +47,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True):
+    """Stored as an array and read by place: fields are only ever added at the end."""
+
     policy: str
     policy_version: int
     objective: str
@@ -54,16 +56,36 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     candidates: tuple[Candidate, ...]
     order: tuple[int, ...]  # endpoint ids in the order they would be tried
     snapshot_version: int
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def to_json(decision: Decision) -> bytes:
-    """As the log stores it."""
-    return _encode(decision)
+    input_tokens: int = 0  # that the costs were estimated for
+    output_tokens: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True):
     attempts: tuple[Endpoint, ...]
     decision: Decision
+    record: bytes  # the decision as JSON, as the log stores it
+
+
+_encode = msgspec.json.Encoder().encode
+_ORDER = Decision.__struct_fields__.index("order")
+
+
+def to_json(decision: Decision) -> bytes:
+    return _encode(decision)
+
+
+class Splicer:
+    """Plans that differ in nothing but the order: the rest is encoded once."""
+
+    __slots__ = ("_after", "_before", "_undecided")
+
+    def __init__(self, undecided: Decision) -> None:
+        self._undecided = undecided
+        fields = msgspec.structs.astuple(undecided)
+        self._before = _encode(fields[:_ORDER])[:-1] + b","
+        self._after = b"," + _encode(fields[_ORDER + 1 :])[1:]
+
+    def plan(self, attempts: tuple[Endpoint, ...]) -> Plan:
+        order = tuple([endpoint.id for endpoint in attempts])
+        decision = msgspec.structs.replace(self._undecided, order=order)
+        return Plan(attempts, decision, self._before + _encode(order) + self._after)

@@ -8,6 +8,7 @@ them and a busy one follows its own traffic.
 from __future__ import annotations
 
 import math
+from math import log
 from random import Random
 
 import msgspec
@@ -17,6 +18,7 @@ from routing.core.catalog import Endpoint
 from routing.core.errors import COUNTS_AGAINST_HEALTH, FailureClass
 
 HALF_LIFE_S = 300.0
+REBASE_S = 100 * HALF_LIFE_S
 STATS_WEIGHT = 20.0  # observations that the rollups count as, at most
 RETRY_TOKENS = 10.0
 RETRY_COST = 1.0
@@ -34,36 +36,39 @@ class Numbers(msgspec.Struct, frozen=True):
 
 
 class DecayedMean:
-    __slots__ = ("_at", "value", "weight")
+    """Weights grow with time instead of decaying, so that an observation is two additions.
+
+    `EndpointHealth.gain` says what an observation weighs now; only ratios of weights mean anything.
+    """
+
+    __slots__ = ("total", "weight")
 
     def __init__(self) -> None:
-        self.value = 0.0
+        self.total = 0.0
         self.weight = 0.0
-        self._at = 0.0
 
-    def add(self, x: float, now: float) -> None:
-        self.weight = self.weight_at(now) + 1.0
-        self._at = now
-        self.value += (x - self.value) / self.weight
-
-    def weight_at(self, now: float) -> float:
-        if not self.weight:
-            return 0.0
-        return float(self.weight * 0.5 ** ((now - self._at) / HALF_LIFE_S))
+    def add(self, x: float, gain: float) -> None:
+        self.total += gain * x
+        self.weight += gain
 
     def mixed_with(
-        self, baseline: float | None, baseline_weight: float, now: float
+        self, baseline: float | None, baseline_weight: float, fade: float
     ) -> float | None:
-        live = self.weight_at(now)
+        """`fade` is what a weight is worth today, in observations."""
+        live = self.weight * fade
         if baseline is None:
-            return self.value if live else None
+            return self.total / self.weight if live else None
         if live + baseline_weight == 0:
             return None
-        return (self.value * live + baseline * baseline_weight) / (live + baseline_weight)
+        return (self.total * fade + baseline * baseline_weight) / (live + baseline_weight)
+
+    def shrink(self, factor: float) -> None:
+        self.total *= factor
+        self.weight *= factor
 
 
 class EndpointHealth:
-    __slots__ = ("breaker", "log_speed", "log_ttft", "retry_tokens", "seen", "success")
+    __slots__ = ("breaker", "log_speed", "log_ttft", "retry_tokens", "seen", "since", "success")
 
     def __init__(self) -> None:
         self.breaker = Breaker()
@@ -72,12 +77,35 @@ class EndpointHealth:
         self.success = DecayedMean()
         self.retry_tokens = RETRY_TOKENS
         self.seen = 0
+        self.since = math.nan  # when an observation weighed 1
+
+    def gain(self, now: float) -> float:
+        """The weight of an observation made now."""
+        elapsed = now - self.since
+        if not elapsed < REBASE_S:  # not a number before the first one
+            self._rebase(now)
+            elapsed = 0.0
+        return math.exp2(elapsed / HALF_LIFE_S)
+
+    def fade(self, now: float) -> float:
+        return float(0.5 ** ((now - self.since) / HALF_LIFE_S))
+
+    def _rebase(self, now: float) -> None:
+        """Long before weights would leave the range of floats."""
+        factor = self.fade(now)
+        for mean in (self.log_ttft, self.log_speed, self.success):
+            if mean.weight:
+                mean.shrink(factor)
+        self.since = now
 
 
 class HealthBook:
     """One per gateway process. All methods take monotonic seconds."""
 
+    __slots__ = ("_books", "_cache", "_rng", "changes")
+
     def __init__(self, rng: Random) -> None:
+        self.changes = 0  # grows whenever a brake is put on or let go by an event
         self._rng = rng
         self._books: dict[int, EndpointHealth] = {}
         self._cache: dict[int, tuple[float, Endpoint, Numbers]] = {}
@@ -100,41 +128,63 @@ class HealthBook:
     def _work_out(self, endpoint: Endpoint, now: float) -> Numbers:
         book, stats = self.of(endpoint.id), endpoint.stats
         weight = min(float(stats.n), STATS_WEIGHT)
+        fade = book.fade(now) if book.seen else 0.0
         return Numbers(
-            ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, now)),
-            speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, now)),
-            success_rate=book.success.mixed_with(stats.success_rate, weight, now),
+            ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, fade)),
+            speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
+            success_rate=book.success.mixed_with(stats.success_rate, weight, fade),
             samples=stats.n + book.seen,
         )
 
     def on_start(self, endpoint_id: int, now: float) -> None:
-        self.of(endpoint_id).breaker.on_start(now)
+        breaker = self.of(endpoint_id).breaker
+        if not breaker.is_calm:
+            before = breaker.gate
+            breaker.on_start(now)
+            self.changes += breaker.gate != before
 
     def on_success(
         self, endpoint_id: int, now: float, ttft_ms: float | None, speed_tps: float | None
     ) -> None:
-        book = self.of(endpoint_id)
+        book = self._books.get(endpoint_id) or self.of(endpoint_id)
         book.seen += 1
-        book.breaker.on_success(now)
-        book.success.add(1.0, now)
-        book.retry_tokens = min(book.retry_tokens + RETRY_EARNED, RETRY_TOKENS)
+        if not book.breaker.is_calm:
+            self._on_success_after_trouble(book.breaker, now)
+        if book.retry_tokens < RETRY_TOKENS:
+            book.retry_tokens = min(book.retry_tokens + RETRY_EARNED, RETRY_TOKENS)
+        # Spelled out, because this runs once per request: `mean.add(x, gain)` three times.
+        gain = book.gain(now)
+        mean = book.success
+        mean.total += gain
+        mean.weight += gain
         if ttft_ms is not None and ttft_ms > 0:
-            book.log_ttft.add(math.log(ttft_ms), now)
+            mean = book.log_ttft
+            mean.total += gain * log(ttft_ms)
+            mean.weight += gain
         if speed_tps is not None and speed_tps > 0:
-            book.log_speed.add(math.log(speed_tps), now)
+            mean = book.log_speed
+            mean.total += gain * log(speed_tps)
+            mean.weight += gain
+
+    def _on_success_after_trouble(self, breaker: Breaker, now: float) -> None:
+        before = breaker.gate
+        breaker.on_success(now)
+        self.changes += breaker.gate != before
 
     def on_failure(
         self, endpoint_id: int, now: float, failure: FailureClass, retry_after_s: float | None
     ) -> None:
         book = self.of(endpoint_id)
+        before = book.breaker.gate
         if failure is FailureClass.CAPACITY:
             book.breaker.on_capacity(now, retry_after_s)
         elif failure in COUNTS_AGAINST_HEALTH:
             book.seen += 1
-            book.success.add(0.0, now)
+            book.success.add(0.0, book.gain(now))
             book.breaker.on_failure(now, self._rng.random())
         else:
             book.breaker.on_neutral()
+        self.changes += book.breaker.gate != before
         if failure is not FailureClass.CLIENT:
             book.retry_tokens = max(book.retry_tokens - RETRY_COST, 0.0)
 
@@ -144,6 +194,7 @@ class HealthBook:
 
     def forget_missing(self, endpoint_ids: frozenset[int]) -> None:
         """Called when the snapshot changes, so that memory stays bounded."""
+        self.changes += 1
         for gone in set(self._books) - endpoint_ids:
             del self._books[gone]
             self._cache.pop(gone, None)

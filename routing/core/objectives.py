@@ -1,13 +1,12 @@
 """The ways to rank endpoints. Each takes eligible candidates and says in which order to try them.
 
 A share is the probability of being tried first; for objectives that do not draw it is 1 or 0.
+Nothing is drawn here: an objective that shares requests out gives weights (see core.draw).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf, log
-from random import Random
 
 import msgspec
 
@@ -32,13 +31,13 @@ class Eligible(msgspec.Struct, frozen=True):
 class RankContext(msgspec.Struct, frozen=True):
     document: PolicyDocument
     output_tokens: int
-    rng: Random
 
 
 class Ranking(msgspec.Struct, frozen=True):
     order: Sequence[int]  # indexes of the candidates, first to be tried first
     scores: Sequence[float]  # by index; lower is better, in the objective's own unit
     shares: Sequence[float]  # by index
+    weights: Sequence[float] | None = None  # by index: drawn by these, zeros last and in order
 
 
 Objective = Callable[[Sequence[Eligible], RankContext], Ranking]
@@ -88,7 +87,7 @@ OBJECTIVES["preferred"] = rank_ordered
 def rank_weighted(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
     """Shares as the policy's `weights` say; providers it does not name are fallbacks only."""
     weights = [float(context.document.weights.get(c.endpoint.provider.slug, 0)) for c in candidates]
-    return _drawn(weights, context.rng)
+    return _drawn(weights)
 
 
 @objective("balanced")
@@ -105,7 +104,7 @@ def rank_balanced(candidates: Sequence[Eligible], context: RankContext) -> Ranki
         * _success(candidate) ** SUCCESS_EXPONENT
         for candidate, cost, time in zip(candidates, costs, times, strict=True)
     ]
-    return _drawn(_with_exploration(weights), context.rng)
+    return _drawn(_with_exploration(weights))
 
 
 def _expected_times_ms(candidates: Sequence[Eligible], output_tokens: int) -> list[float]:
@@ -149,17 +148,10 @@ def _with_exploration(weights: Sequence[float]) -> list[float]:
     return [spread + kept * weight / total for weight in weights]
 
 
-def _drawn(weights: Sequence[float], rng: Random) -> Ranking:
-    """A weighted draw without replacement; zero weights follow in their given order.
-
-    Each candidate waits an exponential time with its weight as the rate, and the order of arrival
-    is such a draw (Efraimidis and Spirakis, 2006): one random number each, no repeated drawing.
-    """
+def _drawn(weights: Sequence[float]) -> Ranking:
     total = sum(weights) or 1.0
-    random = rng.random
-    arrivals = [-log(1.0 - random()) / weight if weight > 0 else inf for weight in weights]
-    order = sorted(range(len(weights)), key=arrivals.__getitem__)
-    return Ranking(order, [-w / total for w in weights], [w / total for w in weights])
+    shares = [weight / total for weight in weights]
+    return Ranking(range(len(weights)), [-share for share in shares], shares, weights)
 
 
 def _sorted_by(keys: Sequence[tuple[float, float]]) -> Ranking:

@@ -7,9 +7,11 @@ tokens x price is exact in NUMERIC(24,12): nothing is rounded per request.
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 
 import msgspec
 
@@ -18,6 +20,7 @@ from routing.core.usage import MILLION_METERS, Meter, Usage
 PICO_PER_USD = 10**12
 TOKENS_PER_PRICE_UNIT = 1_000_000
 MINUTES_PER_DAY = 24 * 60
+_EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 class CostStatus(StrEnum):
@@ -70,18 +73,18 @@ NO_CHARGE = Charge(amount_usd=Decimal(0), lines=())
 class PriceSheet:
     """The approved price rows of one endpoint, ready to be asked for an instant."""
 
-    __slots__ = ("_plain", "_plain_rates", "_plain_since", "rows")
+    __slots__ = ("_settled_since", "_tariffs", "_thresholds", "_tiers", "rows")
 
     def __init__(self, rows: Iterable[Price] = ()) -> None:
         self.rows: tuple[Price, ...] = tuple(rows)
-        # Most sheets have no conditions: their answer is worked out once and shared (read-only).
-        self._plain: dict[Meter, Price] | None = None
-        self._plain_since: dt.datetime | None = None
-        self._plain_rates = (0, 0)
-        if self.rows and not any(map(_has_conditions, self.rows)):
-            self._plain_since = max(row.effective_from for row in self.rows)
-            self._plain = self._choose(self._plain_since, 0, "")
-            self._plain_rates = _rates(self._plain)
+        # Once the last row is in force, a sheet without time windows answers by tier and size of
+        # the prompt alone: each answer is worked out once and shared (read-only).
+        self._settled_since: dt.datetime | None = None
+        if not any(map(_has_window, self.rows)):
+            self._settled_since = max((row.effective_from for row in self.rows), default=_EVER)
+        self._thresholds = sorted({row.min_input_tokens for row in self.rows} - {0})
+        self._tiers = frozenset(row.service_tier for row in self.rows)
+        self._tariffs: dict[tuple[str, int], Tariff] = {}
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -93,19 +96,34 @@ class PriceSheet:
 
         The result is shared: do not change it.
         """
-        since = self._plain_since
-        if self._plain is not None and since is not None and moment >= since:
-            return self._plain
-        return self._choose(moment, input_tokens, service_tier)
+        return self.tariff(moment, input_tokens, service_tier).rows
 
     def pico_rates(
         self, moment: dt.datetime, input_tokens: int = 0, service_tier: str = ""
     ) -> tuple[int, int]:
         """(input, output) in 10**-12 USD per token, for ranking; 0 where there is no row."""
-        since = self._plain_since
-        if since is not None and moment >= since:
-            return self._plain_rates
-        return _rates(self._choose(moment, input_tokens, service_tier))
+        return self.tariff(moment, input_tokens, service_tier).pico_rates
+
+    def tariff(self, moment: dt.datetime, input_tokens: int = 0, service_tier: str = "") -> Tariff:
+        since = self._settled_since
+        if since is None or moment < since:
+            return Tariff(self._choose(moment, input_tokens, service_tier))
+        key = (
+            service_tier if service_tier in self._tiers else "",
+            bisect_right(self._thresholds, input_tokens),
+        )
+        found = self._tariffs.get(key)
+        if found is None:
+            rows = self._choose(moment, input_tokens, service_tier)
+            found = self._tariffs[key] = Tariff(rows)
+        return found
+
+    def is_steady(self, moment: dt.datetime, least: int, most: int) -> bool:
+        """Whether prompts of `least` to `most` tokens cost the same per token, now and later."""
+        since = self._settled_since
+        if since is None or moment < since:
+            return False
+        return bisect_right(self._thresholds, least) == bisect_right(self._thresholds, most)
 
     def _choose(
         self, moment: dt.datetime, input_tokens: int, service_tier: str
@@ -120,6 +138,40 @@ class PriceSheet:
         return found
 
 
+class Tariff:
+    """The rows in force at an instant, and what most requests need of them, worked out once."""
+
+    __slots__ = ("pico_rates", "plain", "rows")
+
+    def __init__(self, rows: dict[Meter, Price]) -> None:
+        self.rows = rows
+        self.pico_rates = _rates(rows)
+        self.plain = _plain(rows)
+
+
+Plain = tuple[Decimal, int, Decimal, int, Decimal, int]
+
+
+def _plain(rows: dict[Meter, Price]) -> Plain | None:
+    """USD per token and row id of input, cache read and output, or None where others count too."""
+    uncached, answer = rows.get(Meter.INPUT), rows.get(Meter.OUTPUT)
+    cached = _row_for(Meter.CACHE_READ, rows)
+    if Meter.REQUEST in rows or Meter.REASONING in rows:
+        return None
+    if uncached is None or cached is None or answer is None:
+        return None
+    usd = [amount_of(1, row) for row in (uncached, cached, answer)]
+    if not all(map(_is_written_in_full, usd)):
+        return None
+    return usd[0], uncached.id, usd[1], cached.id, usd[2], answer.id
+
+
+def _is_written_in_full(amount: Decimal) -> bool:
+    """Unlike 1E+2, whose sums have other digits."""
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and exponent <= 0
+
+
 def _rates(rows: dict[Meter, Price]) -> tuple[int, int]:
     return _pico_per_token(rows.get(Meter.INPUT)), _pico_per_token(rows.get(Meter.OUTPUT))
 
@@ -131,10 +183,8 @@ def _pico_per_token(row: Price | None) -> int:
     return int(row.unit_price_usd * (PICO_PER_USD // TOKENS_PER_PRICE_UNIT))
 
 
-def _has_conditions(row: Price) -> bool:
-    return bool(
-        row.min_input_tokens or row.service_tier or row.weekdays or row.utc_from_minute is not None
-    )
+def _has_window(row: Price) -> bool:
+    return bool(row.weekdays or row.utc_from_minute is not None)
 
 
 def _holds(row: Price, moment: dt.datetime, input_tokens: int, service_tier: str) -> bool:
@@ -192,6 +242,7 @@ _PIECES = (
     (Meter.CHARACTER, "characters"),
     (Meter.PIXEL, "pixels"),
 )
+_others = attrgetter("cache_write_5m", "cache_write_1h", *(name for _, name in _PIECES))
 
 # Where a provider has no row for a cheaper or dearer kind of the same token, the plain row holds.
 _FALLBACK = {
@@ -203,7 +254,36 @@ _FALLBACK = {
 
 def charge(usage: Usage, sheet: PriceSheet, moment: dt.datetime, service_tier: str = "") -> Charge:
     """Price `usage` with the rows in force at `moment` (when the request started, in UTC)."""
-    rows = sheet.at(moment, usage.input_total or 0, service_tier)
+    uncached = usage.input_total or 0
+    tariff = sheet.tariff(moment, uncached, service_tier)
+    plain = tariff.plain
+    if plain is None or any(_others(usage)):
+        return charge_with(tariff.rows, usage)
+    input_usd, input_id, cached_usd, cached_id, output_usd, output_id = plain
+    cached, output = usage.cache_read, usage.output_total
+    if cached:
+        uncached -= cached
+    elif output and uncached > 0:  # the most common one
+        amount_usd, answer_usd = uncached * input_usd, output * output_usd
+        return Charge(
+            amount_usd + answer_usd,
+            (
+                ChargeLine(Meter.INPUT, uncached, input_id, amount_usd),
+                ChargeLine(Meter.OUTPUT, output, output_id, answer_usd),
+            ),
+        )
+    lines: list[ChargeLine] = []
+    if uncached > 0:
+        lines.append(ChargeLine(Meter.INPUT, uncached, input_id, uncached * input_usd))
+    if cached:
+        lines.append(ChargeLine(Meter.CACHE_READ, cached, cached_id, cached * cached_usd))
+    if output:
+        lines.append(ChargeLine(Meter.OUTPUT, output, output_id, output * output_usd))
+    return Charge(sum_usd([line.amount_usd for line in lines]), tuple(lines))
+
+
+def charge_with(rows: dict[Meter, Price], usage: Usage) -> Charge:
+    """The rule in full; `charge` says the same sooner where only plain tokens are counted."""
     amounts = quantities(usage)
     reasoning = usage.reasoning or 0
     if reasoning and Meter.REASONING in rows:

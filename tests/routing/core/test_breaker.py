@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing.core.breaker import Breaker, BreakerState
 from routing.core.errors import FailureClass
-from routing.core.health import HealthBook
+from routing.core.health import HALF_LIFE_S, HealthBook
 from tests.routing.factories import endpoint, stats
 
 
@@ -125,3 +127,55 @@ def test_an_unmeasured_endpoint_has_no_numbers() -> None:
     assert numbers.ttft_ms is None
     assert numbers.speed_tps is None
     assert numbers.success_rate is None
+
+
+OBSERVATIONS = st.lists(
+    st.tuples(st.floats(1.0, 5000.0), st.sampled_from([0.0, 0.5, 40.0, 4000.0, 40_000.0])),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(max_examples=100)
+@given(OBSERVATIONS, st.floats(0.0, 2000.0), st.floats(0.0, 1e6))
+def test_a_mean_weighs_each_observation_by_its_age(
+    observed: list[tuple[float, float]], idle_s: float, began_s: float
+) -> None:
+    book, now = HealthBook(Random(1)), began_s
+    seen: list[tuple[float, float]] = []
+    for ttft_ms, step_s in observed:
+        now += step_s
+        book.on_success(1, now, ttft_ms, None)
+        seen.append((now, ttft_ms))
+    now += idle_s
+    weights = [0.5 ** ((now - at) / HALF_LIFE_S) for at, _ in seen]
+    logs = [math.log(ttft_ms) for _, ttft_ms in seen]
+    expected = math.exp(sum(w * x for w, x in zip(weights, logs, strict=True)) / sum(weights))
+    assert book.numbers(endpoint("a", 1), now).ttft_ms == pytest.approx(expected)
+
+
+def test_a_process_that_slept_for_a_year_starts_from_what_it_sees_then() -> None:
+    book = HealthBook(Random(1))
+    book.on_success(1, 0.0, 100.0, 50.0)
+    year_s = 365 * 86400.0
+    assert book.numbers(endpoint("a", 1), year_s).ttft_ms is None
+    book.on_success(1, year_s, 900.0, 50.0)
+    assert book.numbers(endpoint("a", 1), year_s + 2).ttft_ms == pytest.approx(900.0)
+
+
+def test_a_busy_window_stays_small() -> None:
+    breaker = failed(1)
+    for i in range(20_000):
+        breaker.on_success(i / 500)
+    assert len(breaker._window) <= 32
+
+
+def test_an_event_that_changes_no_brake_leaves_the_count_of_changes() -> None:
+    book = HealthBook(Random(1))
+    book.on_start(1, 5.0)
+    book.on_success(1, 5.0, 100.0, 50.0)
+    book.on_failure(1, 5.0, FailureClass.CLIENT, None)
+    book.on_failure(1, 5.0, FailureClass.TRANSIENT, None)
+    assert book.changes == 0
+    book.on_failure(1, 5.0, FailureClass.CAPACITY, 3.0)
+    assert book.changes == 1

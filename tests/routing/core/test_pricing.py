@@ -4,10 +4,10 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.core.pricing import PriceSheet, charge, quantities
+from routing.core.pricing import PriceSheet, charge, charge_with, quantities
 from routing.core.usage import Meter, Usage
 from tests.routing.factories import LONG_AGO, NOON, price, sheet
 
@@ -137,3 +137,44 @@ def test_the_parts_of_the_input_never_exceed_their_total(a: int, b: int, c: int,
         Usage(input_total=a + b + c + d, cache_read=b, cache_write_5m=c, cache_write_1h=d)
     )
     assert sum(parts.values()) == a + b + c + d
+
+
+QUANTITY = st.one_of(st.none(), st.integers(0, 3_000_000))
+UNIT_USD = st.decimals(min_value=0, max_value=2000, places=6, allow_nan=False).flatmap(
+    lambda usd: st.sampled_from([usd, usd.normalize()])
+)
+COUNTED = [name for name in Usage.__struct_fields__ if name not in ("provider_cost_usd", "source")]
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(st.sampled_from(list(Meter)), UNIT_USD, max_size=6),
+    st.dictionaries(st.sampled_from(COUNTED), QUANTITY),
+)
+def test_the_quick_way_to_a_charge_says_what_the_rule_in_full_says_to_the_digit(
+    units: dict[Meter, Decimal], counts: dict[str, int | None]
+) -> None:
+    plain = {Meter.INPUT: Decimal("0.15"), Meter.OUTPUT: Decimal("0.6")}
+    for prices in (units, {**plain, **units}):
+        rows = PriceSheet(
+            [price(meter, str(usd), i) for i, (meter, usd) in enumerate(prices.items(), 1)]
+        )
+        for usage in (Usage(**counts), Usage(**{**counts, "input_total": 900})):
+            quick, full = charge(usage, rows, NOON), charge_with(rows.at(NOON), usage)
+            assert repr(quick) == repr(full)
+
+
+def test_a_settled_sheet_answers_by_tier_and_size_and_shares_the_answer() -> None:
+    rows = PriceSheet(
+        [
+            price("input", "1", 1),
+            price("input", "2", 2, service_tier="flex"),
+            price("input", "3", 3, min_input_tokens=1000),
+        ]
+    )
+    asked = [(999, ""), (1000, ""), (10, "flex"), (5000, "flex"), (10, "unheard-of")]
+    assert [rows.at(NOON, *one)[Meter.INPUT].id for one in asked] == [1, 3, 2, 2, 1]
+    assert rows.tariff(NOON, 5, "x") is rows.tariff(NOON, 6, "y")
+    assert rows.is_steady(NOON, 1, 999)
+    assert not rows.is_steady(NOON, 999, 1000)
+    assert not rows.is_steady(LONG_AGO.replace(year=2020), 1, 2)
