@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from routing.core.catalog import Caller
-from routing.core.decision import Decision, to_json
+from routing.core.decision import Decision
 from routing.core.errors import UpstreamError
 from routing.core.ids import request_id_text
 from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone, encode_lines
@@ -37,6 +37,7 @@ class Scribe:
         "attempt",
         "caller",
         "decision",
+        "decision_record",
         "done",
         "facts",
         "gateway",
@@ -69,6 +70,7 @@ class Scribe:
         self.surface = SURFACE_CHAT
         self.facts = NO_FACTS
         self.decision: Decision | None = None
+        self.decision_record = b""  # as the log stores it
         self.attempt: Attempt | None = None
         self.money: Money | None = None  # of the last attempt that ended
         self.waiting_since = received_at  # our own time runs: until sent, and between attempts
@@ -78,6 +80,10 @@ class Scribe:
     @property
     def attempts(self) -> int:
         return self.attempt.no if self.attempt is not None else 0
+
+    def decided(self, decision: Decision, record: bytes) -> None:
+        self.decision = decision
+        self.decision_record = record
 
     # --- money --------------------------------------------------------------------------------
     def price(self, attempt: Attempt, usage: Usage, output_chars: int) -> Money:
@@ -144,17 +150,18 @@ class Scribe:
         response_model: str,
     ) -> None:
         """The attempt and the request ended well; to be called before the last byte goes out."""
-        now = self.gateway.monotonic()
+        gateway = self.gateway
+        now = gateway.monotonic()
         finish = self._end_of(
             attempt, Outcome.OK, money, now, None, usage_raw, finish_reason, response_model
         )
         self.done = True
-        self.gateway.spool.append_end(finish, self._done_record(Outcome.OK, 200, "", now))
-        ttft_ms = attempt.ms(attempt.content_at)
-        speed_tps = output_speed_tps(
-            money.usage.output_total, ttft_ms, attempt.ms(attempt.last_chunk_at)
-        )
-        self.gateway.health.on_success(attempt.endpoint.id, now, ttft_ms, speed_tps)
+        gateway.spool.append_end(finish, self._done_record(Outcome.OK, 200, "", now))
+        ttft_ms, speed_tps = finish.ttft_ms, None
+        if ttft_ms is not None:  # a stream
+            output_tokens = money.usage.output_total
+            speed_tps = output_speed_tps(output_tokens, ttft_ms, finish.last_chunk_ms)
+        gateway.health.on_success(attempt.endpoint.id, now, ttft_ms, speed_tps)
 
     def failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """The attempt failed; the request may go on."""
@@ -190,7 +197,9 @@ class Scribe:
     ) -> Finish:
         attempt.settled = True
         self.money = money
-        status = attempt.status
+        status, reader, sent_at = attempt.status, attempt.reader, attempt.sent_at
+        headers_at, content_at = attempt.headers_at, attempt.content_at
+        answer_at, last_at = attempt.answer_at, attempt.last_chunk_at
         if error is not None and error.status is not None:
             status = error.status
         return Finish(
@@ -209,12 +218,12 @@ class Scribe:
             cost_usd=money.charge.amount_usd,
             cost_status=money.status,
             lines=encode_lines(money.charge.lines),
-            headers_ms=attempt.ms(attempt.headers_at),
-            ttft_ms=attempt.ms(attempt.content_at),
-            ttfa_ms=attempt.ms(attempt.answer_at),
-            last_chunk_ms=attempt.ms(attempt.last_chunk_at),
-            e2e_ms=(now - attempt.sent_at) * 1000.0,
-            content_frames=attempt.reader.content_frames if attempt.reader is not None else 0,
+            headers_ms=None if headers_at is None else (headers_at - sent_at) * 1000.0,
+            ttft_ms=None if content_at is None else (content_at - sent_at) * 1000.0,
+            ttfa_ms=None if answer_at is None else (answer_at - sent_at) * 1000.0,
+            last_chunk_ms=None if last_at is None else (last_at - sent_at) * 1000.0,
+            e2e_ms=(now - sent_at) * 1000.0,
+            content_frames=0 if reader is None else reader.content_frames,
             dropped_params=attempt.dropped,
         )
 
@@ -232,7 +241,7 @@ class Scribe:
         if attempt is None:
             self.overhead_s = now - self.received_at
         content_at = attempt.content_at if attempt is not None else None
-        model = self.gateway.snapshot.models.get(facts.model)
+        model = self.gateway.snapshots.current.models.get(facts.model)
         return RequestDone(
             request_id=self.request_id,
             received_at=self.received_wall,
@@ -255,5 +264,5 @@ class Scribe:
             simulated=attempt is not None and attempt.endpoint.provider.simulated,
             policy=decision.policy if decision is not None else "",
             policy_version=decision.policy_version if decision is not None else 0,
-            decision=to_json(decision) if decision is not None else b"",
+            decision=self.decision_record,
         )

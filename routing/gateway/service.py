@@ -16,12 +16,13 @@ import msgspec
 from routing.adapters.base import ChatCall, Headers
 from routing.core.catalog import Caller, Endpoint, Provider, Snapshot
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
-from routing.core.decision import Decision
+from routing.core.decision import Decision, to_json
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.health import HealthBook
 from routing.core.ids import new_request_id, request_id_text
+from routing.core.memo import PlanMemo
 from routing.core.moment import Moment
-from routing.core.plan import NoEndpointLeft, choose_policy, plan
+from routing.core.plan import NoEndpointLeft, choose_policy
 from routing.core.record import Outcome
 from routing.core.request import RequestFacts
 from routing.gateway.asgi import ClientGone, Sink, check_headers
@@ -78,6 +79,7 @@ class Gateway:
         self.monotonic = monotonic
         self.wall = wall
         self.health = HealthBook(self.rng)
+        self.plans = PlanMemo()
         self.running: set[Exchange] = set()
         self.is_draining = False
         self._deadlines: dict[int, tuple[Provider, Deadlines]] = {}
@@ -147,7 +149,8 @@ class Gateway:
             self._admit()
             body = await _load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
             if surface is None:
-                await self._chat(scribe, sink, body, raw)
+                call, facts = self._read_chat(scribe, body, raw)
+                await self.run(scribe, sink, call, facts)
             else:
                 await self._converse(scribe, sink, body, surface, headers)
         except HubError as error:
@@ -162,13 +165,14 @@ class Gateway:
         finally:
             sink.close()
 
-    async def _chat(self, scribe: Scribe, sink: Sink, body: dict[str, Any], raw: bytes) -> None:
+    def _read_chat(
+        self, scribe: Scribe, body: dict[str, Any], raw: bytes
+    ) -> tuple[ChatCall, RequestFacts]:
         try:
-            call, facts = parse_chat(body, raw, self.snapshot)
+            return parse_chat(body, raw, self.snapshots.current)
         except HubError:
             scribe.facts = _facts_of_refused(body)
             raise
-        await self.run(scribe, sink, call, facts)
 
     async def _converse(
         self,
@@ -221,15 +225,16 @@ class Gateway:
         Raises HubError when nothing was sent to the client.
         """
         scribe.facts = facts
-        snapshot = self.snapshot
+        snapshot = self.snapshots.current
         policy = choose_policy(facts, scribe.caller, snapshot)
         moment = Moment(self.monotonic(), scribe.started_utc)
         try:
-            planned = plan(facts, policy, snapshot, self.health, moment, self.rng)
+            planned = self.plans.plan(facts, policy, snapshot, self.health, moment, self.rng)
         except NoEndpointLeft as refusal:
-            scribe.decision = refusal.decision
+            if refusal.decision is not None:
+                scribe.decided(refusal.decision, to_json(refusal.decision))
             raise
-        scribe.decision = planned.decision
+        scribe.decided(planned.decision, planned.record)
         attempts, most = planned.attempts, policy.document.max_attempts
         if endpoint_id is not None:
             attempts, most = (self._only(endpoint_id, planned.decision),), 1
