@@ -1,0 +1,128 @@
+"""Tools and the choice among them: this dialect has them flat, chat has them in envelopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from routing.adapters.jsonio import dict_of, text_of
+from routing.surfaces.openai_envelope import refusal
+
+Tool = dict[str, Any]
+
+_WORDS = ("none", "auto", "required")
+# Fields of a function that only OpenAI's own service acts on, with the value that asks for nothing.
+_SERVICE_FIELDS = ("defer_loading", "allowed_callers", "output_schema", "async")
+
+
+def chat_tools(body: dict[str, Any]) -> tuple[list[Tool], set[str]]:
+    """Tools for chat, and the names of fields that it has no word for. Raises HubError 400."""
+    tools = body.get("tools")
+    if tools is None:
+        return [], set()
+    if not isinstance(tools, list):
+        raise refusal("tools", "'tools' must be a list", "invalid_type")
+    uncarried: set[str] = set()
+    carried = []
+    for i, tool in enumerate(tools):
+        carried.append(_chat_tool(tool, f"tools[{i}]"))
+        uncarried |= {f"tools.{field}" for field in _SERVICE_FIELDS if tool.get(field)}
+    return carried, uncarried
+
+
+def _chat_tool(tool: Any, place: str) -> Tool:
+    if not isinstance(tool, dict):
+        raise refusal(place, f"'{place}' must be an object", "invalid_type")
+    translate = _TOOLS.get(text_of(tool.get("type")))
+    if translate is None:
+        raise refusal(
+            f"{place}.type",
+            f"'{place}' is the built-in tool {str(tool.get('type'))[:60]!r}, which runs at one "
+            "provider only. This hub carries function and custom tools: offer it as a function of "
+            "your own, or call that provider directly",
+            "unsupported_tool",
+        )
+    if not text_of(tool.get("name")):
+        raise refusal(f"{place}.name", f"'{place}.name' must be the tool's name", "invalid_type")
+    return translate(tool, place)
+
+
+def _function(tool: Tool, place: str) -> Tool:
+    parameters = tool.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise refusal(
+            f"{place}.parameters", f"'{place}.parameters' must be a JSON schema", "invalid_type"
+        )
+    fields = ("name", "description", "parameters", "strict")
+    function = {name: tool[name] for name in fields if tool.get(name) is not None}
+    known = {"type", *fields, *_SERVICE_FIELDS}
+    own = {name: value for name, value in tool.items() if name not in known}  # e.g. cache_control
+    return {"type": "function", "function": function, **own}
+
+
+def _custom(tool: Tool, place: str) -> Tool:
+    custom = {name: tool[name] for name in ("name", "description") if tool.get(name) is not None}
+    form = dict_of(tool.get("format"))
+    if form.get("type") == "grammar":
+        grammar = {name: form.get(name) for name in ("syntax", "definition")}
+        custom["format"] = {"type": "grammar", "grammar": grammar}
+    elif form:
+        custom["format"] = form
+    return {"type": "custom", "custom": custom}
+
+
+_TOOLS: dict[str, Callable[[Tool, str], Tool]] = {"function": _function, "custom": _custom}
+
+
+def chat_choice(choice: Any, tools: list[Tool]) -> Any:
+    """None when chat needs no word of it. Raises HubError 400."""
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        return _word(choice, tools)
+    translate = _CHOICES.get(text_of(dict_of(choice).get("type")))
+    if translate is None:
+        raise refusal(
+            "tool_choice",
+            "'tool_choice' must be none, auto, required, or an object that names function or "
+            "custom tools. Built-in tools run at one provider only",
+            "unsupported_tool",
+        )
+    return translate(choice, tools)
+
+
+def _word(word: str, tools: list[Tool]) -> str | None:
+    if word not in _WORDS:
+        raise refusal("tool_choice", f"'tool_choice' must be one of {', '.join(_WORDS)}")
+    if word == "required" and not tools:
+        raise refusal("tool_choice", "'tool_choice' is required, but there are no 'tools'")
+    return word if tools else None
+
+
+def _named(choice: Tool, tools: list[Tool]) -> Tool:
+    kind, name = choice["type"], text_of(choice.get("name"))
+    if name not in [dict_of(tool.get(kind)).get("name") for tool in tools]:
+        raise refusal("tool_choice", f"'tool_choice' names {name[:80]!r}, which is not in 'tools'")
+    return {"type": kind, kind: {"name": name}}
+
+
+def _allowed(choice: Tool, tools: list[Tool]) -> Tool:
+    mode, allowed = choice.get("mode"), choice.get("tools")
+    if mode not in ("auto", "required") or not isinstance(allowed, list):
+        raise refusal(
+            "tool_choice", "'tool_choice' of allowed tools needs a 'mode' and a list of 'tools'"
+        )
+    named = []
+    for tool in allowed:
+        kind = text_of(dict_of(tool).get("type"))
+        if kind not in _TOOLS:
+            raise refusal("tool_choice", "'tool_choice.tools' may name function and custom tools")
+        named.append(_named(tool, tools))
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": named}}
+
+
+_CHOICES: dict[str, Callable[[Tool, list[Tool]], Tool]] = {
+    "function": _named,
+    "custom": _named,
+    "allowed_tools": _allowed,
+}
