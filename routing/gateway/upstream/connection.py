@@ -25,9 +25,8 @@ from routing.gateway.upstream.heads import (
     head_too_large,
     size_of,
 )
+from routing.gateway.upstream.plain import read_plain
 from routing.gateway.upstream.sending import STALE_WINDOW_S, after
-
-_ONE_WRITE_BYTES = 2**16
 
 
 class StaleConnection(BrokenAnswer):
@@ -56,7 +55,6 @@ class Connection(asyncio.Protocol):
         "_is_reusable",
         "_is_surplus",
         "_is_writing",
-        "_loop",
         "_no_body_bytes",
         "_owner",
         "_parser",
@@ -67,13 +65,14 @@ class Connection(asyncio.Protocol):
         "_transport",
         "exchanges",
         "is_closed",
+        "loop",
     )
 
     def __init__(
         self, owner: Owner, loop: asyncio.AbstractEventLoop, host: str, idle_expiry_s: float
     ) -> None:
         self._owner = owner
-        self._loop = loop
+        self.loop = loop
         self._host = host
         self._idle_expiry_s = idle_expiry_s
         self.exchanges = 0
@@ -95,21 +94,23 @@ class Connection(asyncio.Protocol):
 
     # --- what the client does ---------------------------------------------------------------------
 
-    def start(self, head: bytes, body: bytes, deadlines: Deadlines, total_at: float) -> FastAnswer:
-        now = self._loop.time()
+    def start(
+        self, message: bytes, rest: bytes, deadlines: Deadlines, total_at: float, now: float
+    ) -> FastAnswer:
+        """Sends `message` and then `rest`. The answer's `waiter` ends with its head or an error."""
         self.exchanges += 1
         self._deadlines = deadlines
         self._total_at = total_at
         self._started_at = self._heard_at = now
         self._no_body_bytes = 0
         self._is_surplus = False
-        self._answer = answer = FastAnswer(self, self._loop)
-        if len(body) < _ONE_WRITE_BYTES:
-            self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            self._transport.write(body)
-        due = min(total_at, after(now, deadlines.first_content_s))
+        self._answer = answer = FastAnswer(self, self.loop, self.loop.create_future())
+        self._transport.write(message)
+        if rest:
+            self._transport.write(rest)
+        due = total_at
+        if deadlines.first_content_s and now + deadlines.first_content_s < due:
+            due = now + deadlines.first_content_s
         if self._is_writing:
             due = min(due, after(now, deadlines.write_s))
         if due < self._timer_at:
@@ -119,7 +120,7 @@ class Connection(asyncio.Protocol):
     def resume(self) -> None:
         if self._is_paused and not self.is_closed:
             self._is_paused = False
-            self._heard_at = self._loop.time()  # the silence was ours
+            self._heard_at = self.loop.time()  # the silence was ours
             self._transport.resume_reading()
             self._arm_sooner(after(self._heard_at, self._deadlines.idle_s))
 
@@ -166,7 +167,12 @@ class Connection(asyncio.Protocol):
         if answer is None or self._parser is None:
             self.abort()  # nobody asked for this
             return
-        self._heard_at = self._loop.time()
+        self._heard_at = self.loop.time()
+        if not answer.status and not self._no_body_bytes:
+            plain = read_plain(data)
+            if plain is not None:
+                self._finish_plain(answer, *plain)
+                return
         self._no_body_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -176,14 +182,15 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail(broken(self._host, "malformed", "it switched protocols unasked"))
             return
-        if answer.is_complete:
-            self._finish(answer)
-        elif answer.unread > answer.room:
-            self._hold(answer)
-        elif self._no_body_bytes > MAX_HEAD_BYTES:
-            self._fail(head_too_large(self._host))
-        if answer.waiter is not None and answer.is_awaited():
-            answer.wake()
+        taker = answer.taker
+        if taker is None or answer.is_complete or not answer.parts or taker.done():
+            self._go_on(answer)
+            return
+        parts = answer.parts
+        answer.taker = None
+        taker.set_result(parts[0] if len(parts) == 1 else b"".join(parts))
+        parts.clear()
+        answer.unread = 0
 
     @override
     def pause_writing(self) -> None:
@@ -243,20 +250,45 @@ class Connection(asyncio.Protocol):
             return head_too_large(self._host)
         return head_fault(self._host, status, self._headers)
 
-    def _finish(self, answer: FastAnswer) -> None:
+    def _go_on(self, answer: FastAnswer) -> None:
+        if answer.is_complete:
+            self._finish()
+        elif answer.unread > answer.room:
+            self._hold(answer)
+        elif self._no_body_bytes > MAX_HEAD_BYTES:
+            self._fail(head_too_large(self._host))
+        answer.tell()
+
+    def _finish_plain(self, answer: FastAnswer, headers: Headers, body: bytes) -> None:
+        answer.headers = headers
+        answer.status = 200
+        if body:
+            answer.parts.append(body)
+            answer.unread = len(body)
+        answer.is_complete = True
+        answer.connection = None
+        self._is_reusable = True
+        self._finish()
+        if not answer.waiter.done():
+            answer.waiter.set_result(None)
+
+    def _finish(self) -> None:
         self._answer = None
+        transport = self._transport
         if self._is_paused:
             self._is_paused = False
-            self._transport.resume_reading()
-        unsent = self._is_writing or self._transport.get_write_buffer_size() > 0
-        if self._is_reusable and not (unsent or self._is_surplus or self._transport.is_closing()):
-            self._arm_sooner(self._heard_at + self._idle_expiry_s)
+            transport.resume_reading()
+        unsent = self._is_writing or transport.get_write_buffer_size() > 0
+        if self._is_reusable and not (unsent or self._is_surplus or transport.is_closing()):
+            due = self._heard_at + self._idle_expiry_s
+            if due < self._timer_at:
+                self._arm(due)
             self._owner.freed(self)
         else:
             self.abort()
 
     def _hold(self, answer: FastAnswer) -> None:
-        if answer.wants_all():
+        if answer.wants_all:
             return  # over its limit: the reader ends it
         if not self._is_paused:
             self._is_paused = True
@@ -265,7 +297,7 @@ class Connection(asyncio.Protocol):
     def _parse_failed(self, answer: FastAnswer, problem: Exception) -> None:
         if answer.is_complete:  # bytes behind the announced end
             self.abort()
-            answer.wake()
+            answer.tell()
         else:
             self._fail(broken(self._host, "malformed", str(problem), answer.status or None))
 
@@ -274,7 +306,7 @@ class Connection(asyncio.Protocol):
             answer.fail(self._no_answer(exc))
         elif exc is None and ends_with_connection(answer.headers):
             answer.complete()
-            answer.wake()
+            answer.tell()
         else:
             reason = str(exc) if exc else "the connection was closed"
             answer.fail(broken(self._host, "truncated", f"cut short: {reason}", answer.status))
@@ -282,7 +314,7 @@ class Connection(asyncio.Protocol):
     def _no_answer(self, exc: Exception | None) -> BrokenAnswer:
         reason = str(exc) if exc else "the connection was closed"
         nothing_came = self._no_body_bytes == 0
-        at_once = self._loop.time() - self._started_at < STALE_WINDOW_S
+        at_once = self.loop.time() - self._started_at < STALE_WINDOW_S
         if self.exchanges > 1 and nothing_came and at_once:
             return StaleConnection("no_answer", f"{self._host}: {reason}")
         return broken(self._host, "no_answer", f"nothing complete came back: {reason}")
@@ -303,13 +335,13 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = due
-        self._timer = self._loop.call_at(due, self._look_at_clock)
+        self._timer = self.loop.call_at(due, self._look_at_clock)
 
     def _look_at_clock(self) -> None:
         self._timer = None
         self._timer_at = inf
         due, phase = min(self._dues())
-        if due > self._loop.time():
+        if due > self.loop.time():
             if due < inf:
                 self._arm(due)
         elif self._answer is None:

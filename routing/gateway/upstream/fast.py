@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Sequence
+from math import inf
 
-from routing.core.deadlines import Deadlines
 from routing.core.errors import ConnectFailed
 from routing.gateway.upstream.answer import FastAnswer
 from routing.gateway.upstream.base import UpstreamRequest
-from routing.gateway.upstream.connection import Connection, StaleConnection
+from routing.gateway.upstream.connection import StaleConnection
 from routing.gateway.upstream.guard import AllowList, Guard, Target, parse_target
 from routing.gateway.upstream.pool import Pool, PoolStats
 from routing.gateway.upstream.sending import (
     OWN_HEADERS,
-    after,
     bad_header,
     has_body,
 )
 
-_MAX_ROUTES = 1024
+_MAX_READY = 1024
+_ONE_WRITE_BYTES = 2**16
+_Key = tuple[str, str, Sequence[tuple[bytes, bytes]]]  # method, URL, headers
 
 
 def client_ssl_context() -> ssl.SSLContext:
@@ -44,24 +46,39 @@ class FastUpstream:
         self._max_connections_per_host = max_connections_per_host
         self._idle_expiry_s = idle_expiry_s
         self._pools: dict[tuple[str, str, int], Pool] = {}
-        self._routes: dict[tuple[str, str], tuple[Pool, bytes]] = {}
+        self._ready: dict[_Key, tuple[Pool, bytes]] = {}
         self._is_closed = False
 
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         if self._is_closed:
             raise ConnectFailed("the upstream client is closed")
+        key = (request.method, request.url, request.headers)
+        ready = self._ready.get(key) if type(request.headers) is tuple else None
+        pool, head = ready or self._prepare(*key)
+        message, rest = _message(head, request)
         deadlines = request.deadlines
-        total_at = after(asyncio.get_running_loop().time(), deadlines.total_s)
-        pool, opening = self._route(request.method, request.url)
-        head = _head(opening, request)
-        connection = pool.take() or await pool.acquire(deadlines, total_at)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        total_at = now + deadlines.total_s if deadlines.total_s else inf
+        connection = pool.take()
+        if connection is None:
+            connection = await pool.acquire(deadlines, total_at)
+            now = loop.time()
+        answer = connection.start(message, rest, deadlines, total_at, now)
         try:
-            return await _exchange(connection, head, request.body, deadlines, total_at)
-        except StaleConnection:
-            connection = await pool.acquire(
-                deadlines, total_at
-            )  # not `take`: the kept may be dead too
-            return await _exchange(connection, head, request.body, deadlines, total_at)
+            await answer.waiter
+            if not answer.status and type(answer.error) is StaleConnection:
+                connection = await pool.acquire(
+                    deadlines, total_at
+                )  # the next kept may be dead too
+                answer = connection.start(message, rest, deadlines, total_at, loop.time())
+                await answer.waiter
+        except BaseException:
+            answer.abandon()
+            raise
+        if not answer.status and answer.error is not None:
+            raise answer.error
+        return answer
 
     async def aclose(self) -> None:
         """Closes what is unused, lets the rest end for a moment, then cuts it off."""
@@ -73,15 +90,17 @@ class FastUpstream:
         every = [pool.stats() for pool in self._pools.values()]
         return PoolStats(*(sum(column) for column in zip(*every, strict=True))) if every else _NONE
 
-    def _route(self, method: str, url: str) -> tuple[Pool, bytes]:
-        route = self._routes.get((method, url))
-        if route is None:
-            if len(self._routes) >= _MAX_ROUTES:
-                self._routes.clear()
-            target = parse_target(url)
-            route = (self._pool(target), _opening(method, target))
-            self._routes[method, url] = route
-        return route
+    def _prepare(
+        self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]]
+    ) -> tuple[Pool, bytes]:
+        """The connections for a URL and the head of a request to it, checked."""
+        target = parse_target(url)
+        ready = (self._pool(target), _head(method, target, headers))
+        if isinstance(headers, tuple):
+            if len(self._ready) >= _MAX_READY:
+                self._ready.clear()
+            self._ready[method, url, headers] = ready
+        return ready
 
     def _pool(self, target: Target) -> Pool:
         key = (target.scheme, target.host, target.port)
@@ -97,37 +116,33 @@ class FastUpstream:
 _NONE = PoolStats(0, 0, 0)
 
 
-async def _exchange(
-    connection: Connection, head: bytes, body: bytes, deadlines: Deadlines, total_at: float
-) -> FastAnswer:
-    answer = connection.start(head, body, deadlines, total_at)
-    try:
-        await answer.head()
-    except BaseException:
-        await answer.aclose()
-        raise
-    return answer
-
-
-def _opening(method: str, target: Target) -> bytes:
+def _head(method: str, target: Target, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """All of a head that does not change from one request to the next."""
     if not method.isascii() or not method.isalpha():
         raise ConnectFailed(f"{method!r} is not an HTTP method")
-    lines = (
+    own = (
         f"{method} {target.path} HTTP/1.1",
         f"host: {target.authority}",
         "accept-encoding: identity",
     )
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
-
-
-def _head(opening: bytes, request: UpstreamRequest) -> bytes:
-    lines = [b"%b: %b\r\n" % pair for pair in request.headers if pair[0] not in OWN_HEADERS]
-    if request.mark:
-        lines.append(b"x-request-id: %b\r\n" % request.mark)
-    if has_body(request.method, request.body):
-        lines.append(b"content-length: %d\r\n" % len(request.body))
-    head = b"%b%b\r\n" % (opening, b"".join(lines))
-    ends = len(lines) + 4
+    lines = [line.encode("ascii") for line in own]
+    lines += [b"%b: %b" % pair for pair in headers if pair[0] not in OWN_HEADERS]
+    head = b"\r\n".join(lines)
+    ends = len(lines) - 1
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise bad_header()
     return head
+
+
+def _message(head: bytes, request: UpstreamRequest) -> tuple[bytes, bytes]:
+    """What to write first, and what after it: a small body goes with its head."""
+    mark, body = request.mark, request.body
+    if mark:
+        if b"\n" in mark or b"\r" in mark or b"\0" in mark:
+            raise bad_header()
+        head = b"%b\r\nx-request-id: %b" % (head, mark)
+    if not body and not has_body(request.method, body):
+        return head + b"\r\n\r\n", b""
+    if len(body) < _ONE_WRITE_BYTES:
+        return b"%b\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body), b""
+    return b"%b\r\ncontent-length: %d\r\n\r\n" % (head, len(body)), body

@@ -85,7 +85,7 @@ class Pool:
     def freed(self, connection: Connection) -> None:
         if self._is_closed:
             connection.close()
-        elif not self._grant(connection):
+        elif not self._waiters or not self._grant(connection):
             self._idle.append(connection)
 
     def lost(self, connection: Connection) -> None:
