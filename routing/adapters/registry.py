@@ -5,7 +5,9 @@ from __future__ import annotations
 from routing.adapters.anthropic.adapter import Anthropic
 from routing.adapters.base import Adapter
 from routing.adapters.gemini.adapter import Gemini
+from routing.adapters.kinds.registry import kind_adapter_for
 from routing.adapters.openai_compat.adapter import OpenAICompat
+from routing.core.kinds import CHAT
 
 _ADAPTERS: dict[str, Adapter] = {
     "anthropic": Anthropic(),
@@ -15,8 +17,10 @@ _ADAPTERS: dict[str, Adapter] = {
 DIALECTS = frozenset(_ADAPTERS)
 
 
-def adapter_for(dialect: str) -> Adapter:
-    """Raises KeyError naming the dialects that exist."""
+def adapter_for(dialect: str, kind: str = CHAT) -> Adapter:
+    """`kind` is the endpoint's. Raises KeyError naming the dialects that exist."""
+    if kind != CHAT:
+        return kind_adapter_for(kind, dialect)
     try:
         return _ADAPTERS[dialect]
     except KeyError:

@@ -1,0 +1,1 @@
+"""What is not chat: embeddings, reranking, images, transcriptions and speech."""

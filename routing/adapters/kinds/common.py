@@ -1,0 +1,100 @@
+"""What the adapters of all kinds share: one request, one whole answer, no streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from typing_extensions import override
+
+from routing.adapters import errors
+from routing.adapters.base import Adapter, ChatCall, Headers, StreamReader
+from routing.adapters.forms import is_a_loss, refuse
+from routing.adapters.jsonio import BadJson, dict_of, loads
+from routing.adapters.quirks import Quirks
+from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.core.catalog import Endpoint
+from routing.core.errors import UpstreamError
+from routing.core.pricing import quantities
+from routing.core.usage import Meter, Usage
+
+
+class WholeAnswers(Adapter):
+    """`build` and `read_reply` are left to each kind."""
+
+    @override
+    def read_error(
+        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
+    ) -> UpstreamError:
+        facts = errors.facts_in(body)
+        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
+
+    @override
+    def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader:
+        refuse(endpoint, "stream", f"has no streams for requests of the kind {call.kind}")
+
+    @override
+    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
+        return request_id_of(endpoint, headers)
+
+
+def sent_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
+    """The client's body with the provider's name of the model, and what was left out of it."""
+    refused = quirks_of(endpoint).kind_drop_params.get(call.kind, ())
+    body = {name: value for name, value in call.body.items() if name not in refused}
+    body["model"] = endpoint.upstream_model
+    return body, [name for name in refused if is_a_loss(name, call.body.get(name))]
+
+
+def headers_for(
+    endpoint: Endpoint,
+    secret: str,
+    content_type: bytes = b"application/json",
+    accept: bytes = b"application/json",
+    auth: str = "",
+) -> Headers:
+    quirks = quirks_of(endpoint)
+    usual = request_headers(quirks, auth or quirks.auth, secret, stream=False)
+    own = {b"content-type": content_type, b"accept": accept}
+    return [(name, own.get(name, value)) for name, value in usual]
+
+
+def answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
+    """Raises UpstreamError unless the body is a JSON object and no error."""
+    try:
+        document = loads(body)
+    except BadJson as exc:
+        raise errors.not_an_answer(body) from exc
+    if errors.is_error(document):
+        facts = errors.facts_of(document)
+        raise errors.refused(facts, 200, quirks, headers=headers, body=body)
+    if not isinstance(document, dict):
+        raise errors.not_an_answer(body)
+    return dict_of(document)
+
+
+_NOTHING_USED: dict[Meter, dict[str, int | None]] = {
+    Meter.INPUT: {"input_total": 0, "cache_read": None},
+    Meter.OUTPUT: {"output_total": 0},
+    Meter.IMAGE: {"images": None},
+    Meter.AUDIO_SECOND: {"audio_seconds": None},
+    Meter.SEARCH: {"searches": None},
+    Meter.CHARACTER: {"characters": None},
+    Meter.PIXEL: {"pixels": None},
+}
+
+
+def as_billed(usage: Usage, endpoint: Endpoint) -> Usage:
+    """Only the quantities that the endpoint has prices for, where it has one for any of them.
+
+    The same answer is told in several units (an image in pieces, pixels and tokens); a provider
+    bills one of them, and the others must not look like something that nobody has priced.
+    """
+    priced = {row.meter for row in endpoint.prices.rows}
+    if not priced & quantities(usage).keys():
+        return usage
+    unset: dict[str, Any] = {}
+    for meter, fields in _NOTHING_USED.items():
+        if meter not in priced:
+            unset |= fields
+    return msgspec.structs.replace(usage, **unset)
