@@ -5,7 +5,7 @@ from __future__ import annotations
 from routing.adapters.anthropic.adapter import Anthropic
 from routing.adapters.base import Adapter
 from routing.adapters.gemini.adapter import Gemini
-from routing.adapters.kinds.registry import kind_adapter_for
+from routing.adapters.kinds.registry import KIND_ADAPTERS, kind_adapter_for
 from routing.adapters.openai_compat.adapter import OpenAICompat
 from routing.core.kinds import CHAT
 
@@ -15,6 +15,12 @@ _ADAPTERS: dict[str, Adapter] = {
     "openai_compat": OpenAICompat(),
 }
 DIALECTS = frozenset(_ADAPTERS)
+
+
+def kinds_in(dialect: str) -> frozenset[str]:
+    """The kinds of models that can be asked in this dialect."""
+    others = {kind for kind, spoken in KIND_ADAPTERS if spoken == dialect}
+    return frozenset({CHAT, *others} if dialect in _ADAPTERS else others)
 
 
 def adapter_for(dialect: str, kind: str = CHAT) -> Adapter:

@@ -79,8 +79,9 @@ class HardFilters:
         return None
 
     def _too_small(self, endpoint: Endpoint) -> Verdict | None:
-        wanted = self.facts.max_output_tokens or 0
-        asked, window = self.facts.input_tokens + wanted, endpoint.context_window
+        wanted, window = self.facts.max_output_tokens or 0, endpoint.context_window
+        read = self.facts.window_tokens
+        asked = (self.facts.input_tokens if read is None else read) + wanted
         if window is not None and asked > window:
             return Exclusion.CONTEXT_WINDOW, f"about {asked} tokens > {window}"
         most = endpoint.max_output_tokens

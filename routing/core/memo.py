@@ -80,6 +80,8 @@ class PlanMemo:
             facts.service_tier,
             facts.fallback_models,
             facts.parameters,
+            facts.pieces,
+            facts.window_tokens,
             None if wanted is NO_PREFERENCES else wanted,
         )
         found = self._known.get(key)

@@ -17,6 +17,7 @@ from routing.core.filters import HardFilters, Verdict
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
+from routing.core.pricing import expected_pieces_pico
 from routing.core.refusal import BRAKES, NoEndpointLeft, refusal
 from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
 
@@ -191,7 +192,11 @@ class _Planner:
         per_input, per_output = endpoint.prices.pico_rates(
             self.moment.utc, facts.input_tokens, facts.service_tier
         )
-        return facts.input_tokens * per_input + facts.output_tokens * per_output
+        cost_pico = facts.input_tokens * per_input + facts.output_tokens * per_output
+        if facts.pieces:
+            rows = endpoint.prices.at(self.moment.utc, facts.input_tokens, facts.service_tier)
+            cost_pico += expected_pieces_pico(rows, facts.pieces)
+        return cost_pico
 
     def _note(
         self,

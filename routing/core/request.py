@@ -46,3 +46,4 @@ class RequestFacts(msgspec.Struct, frozen=True):
     fallback_models: tuple[str, ...] = ()  # canonical names from `models`
     kind: str = "chat"  # key of routing.core.kinds.KINDS
     pieces: tuple[tuple[Meter, int], ...] = ()  # expected quantities that are not tokens
+    window_tokens: int | None = None  # what a window must hold, where that is not all the input

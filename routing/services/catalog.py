@@ -104,15 +104,15 @@ def _load(catalog: Catalog) -> LoadReport:
 
 
 def _check(catalog: Catalog) -> None:
-    providers = {record.slug for _, record in catalog.providers}
-    providers |= set(Provider.objects.values_list("slug", flat=True))
-    models = {record.name for _, record in catalog.models}
-    models |= set(Model.objects.values_list("name", flat=True))
+    dialects = dict(Provider.objects.values_list("slug", "dialect"))
+    dialects |= {record.slug: record.dialect for _, record in catalog.providers}
+    kinds = dict(Model.objects.values_list("name", "kind"))
+    kinds |= {record.name: record.kind for _, record in catalog.models}
     problems = [
         *_each(catalog.providers, rules.provider_problems),
         *_each(catalog.models, rules.model_problems),
-        *_each(catalog.endpoints, lambda r: rules.endpoint_problems(r, providers, models)),
-        *_each(catalog.credentials, lambda r: _credential_problems(r, providers)),
+        *_each(catalog.endpoints, lambda r: rules.endpoint_problems(r, dialects, kinds)),
+        *_each(catalog.credentials, lambda r: _credential_problems(r, dialects)),
         *_repeated(catalog.providers, "slug", lambda r: (r.slug,)),
         *_repeated(_aliases(catalog), "aliases", lambda alias: (alias.lower(),)),
         *_repeated(catalog.models, "name", lambda r: (rules.model_slug(r.name),)),

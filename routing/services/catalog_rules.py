@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from routing.adapters.quirks import quirks_from
-from routing.adapters.registry import DIALECTS
+from routing.adapters.registry import DIALECTS, kinds_in
 from routing.catalog.document import (
     WEEKDAYS,
     EndpointRecord,
@@ -21,7 +21,7 @@ from routing.catalog.document import (
     ProviderRecord,
 )
 from routing.core.catalog import CAPABILITIES
-from routing.core.kinds import KIND_NAMES
+from routing.core.kinds import CHAT, KIND_NAMES
 from routing.services.addresses import AddressRefused, checked_base_url
 from routing.services.listings import KINDS
 from routing.services.prices import PriceRefused, Quote, check_quote
@@ -67,12 +67,14 @@ def model_problems(record: ModelRecord) -> Found:
 
 
 def endpoint_problems(
-    record: EndpointRecord, providers: Collection[str], models: Collection[str]
+    record: EndpointRecord, dialects: Mapping[str, str], kinds: Mapping[str, str]
 ) -> Found:
-    if record.provider not in providers:
-        yield "provider", unknown("provider", record.provider, providers)
-    if record.model not in models:
-        yield "model", unknown("model", record.model, models)
+    """`dialects` by provider, `kinds` by model."""
+    if record.provider not in dialects:
+        yield "provider", unknown("provider", record.provider, dialects.keys())
+    if record.model not in kinds:
+        yield "model", unknown("model", record.model, kinds.keys())
+    yield from _kind_problems(dialects.get(record.provider, ""), kinds.get(record.model, CHAT))
     for capability in record.capabilities:
         if capability not in CAPABILITIES:
             yield "capabilities", unknown("capability", capability, CAPABILITIES)
@@ -81,6 +83,11 @@ def endpoint_problems(
             check_quote(quote_of(price, record))
         except PriceRefused as exc:
             yield f"prices[{index}]", str(exc)
+
+
+def _kind_problems(dialect: str, kind: str) -> Found:
+    if dialect in DIALECTS and kind in KIND_NAMES and kind not in kinds_in(dialect):
+        yield "model", f"is of the kind {kind}, which the dialect {dialect} has no words for"
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> str:
