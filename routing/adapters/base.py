@@ -24,6 +24,7 @@ class NativeCall(msgspec.Struct, frozen=True):
 
     dialect: str  # as in `Adapter.dialect`
     body: dict[str, Any]
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # the client's own that belong to the dialect
 
 
 class Upload(msgspec.Struct, frozen=True):

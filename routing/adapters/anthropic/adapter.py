@@ -15,8 +15,18 @@ from routing.adapters.anthropic.answers import (
     finish_word,
     message_from,
 )
+from routing.adapters.anthropic.messages import Block
+from routing.adapters.anthropic.native import (
+    BETA_HEADER,
+    VERSION_HEADER,
+    CarriedHeaders,
+    carried_headers,
+    native_body,
+    native_of,
+)
+from routing.adapters.anthropic.native_stream import NativeStream
 from routing.adapters.anthropic.request import betas_of, build_body, model_path
-from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply
+from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply, StreamReader
 from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dumps, loads, text_of
 from routing.adapters.quirks import Quirks
@@ -25,7 +35,7 @@ from routing.adapters.wire import quirks_of, request_headers, request_id_of
 from routing.core.catalog import Endpoint
 from routing.core.errors import UpstreamError
 
-API_VERSION = "2023-06-01"
+API_VERSION = b"2023-06-01"
 
 
 class Anthropic(Adapter):
@@ -39,44 +49,59 @@ class Anthropic(Adapter):
     @override
     def build(self, call: ChatCall, endpoint: Endpoint, secret: str) -> BuiltRequest:
         quirks = quirks_of(endpoint)
-        body, dropped = build_body(call, endpoint)
-        auth = "header:x-api-key" if quirks.auth == "bearer" else quirks.auth
-        headers = [*request_headers(quirks, auth, secret, stream=call.stream)]
-        if not any(name == b"anthropic-version" for name, _ in headers):
-            headers.append((b"anthropic-version", API_VERSION.encode()))
-        betas = betas_of(call.body)
-        if betas:
-            headers.append((b"anthropic-beta", betas.encode()))
+        native = native_of(call)
+        if native is None:
+            body, dropped = build_body(call, endpoint)
+            own = _betas_header(call.body)
+        else:
+            body, dropped = native_body(native, call, endpoint)
+            own = carried_headers(list(native.headers))
+        headers = self._headers(quirks, secret, call, own)
         return BuiltRequest(model_path(endpoint), headers, dumps(body), dropped)
+
+    @staticmethod
+    def _headers(quirks: Quirks, secret: str, call: ChatCall, own: CarriedHeaders) -> Headers:
+        """The client's version wins: its words and its reading of the answer are made for that."""
+        auth = "header:x-api-key" if quirks.auth == "bearer" else quirks.auth
+        made = dict(request_headers(quirks, auth, secret, stream=call.stream))
+        made.setdefault(VERSION_HEADER, API_VERSION)
+        for name, value in own:
+            given = made.get(name) if name == BETA_HEADER else None
+            made[name] = value if given is None else given + b"," + value
+        return list(made.items())
 
     @override
     def read_reply(
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
         document = _answer_in(body, headers, quirks_of(endpoint))
-        raw_usage = dict_of(document.get("usage"))
-        usage = anthropic_usage(raw_usage)
         message = message_from(blocks_of(document))
-        finish = finish_word(document.get("stop_reason"))
-        model = text_of(document.get("model"))
-        answer = {
+        raw_usage = dict_of(document.get("usage"))
+        reply = Reply(
+            raw=body,
+            usage=anthropic_usage(raw_usage),
+            usage_raw=dumps(raw_usage) if raw_usage else b"",
+            finish_reason=finish_word(document.get("stop_reason")),
+            response_model=text_of(document.get("model")),
+            output_chars=content_chars(message),
+            is_native=native_of(call) is not None,
+        )
+        if not reply.is_native:
+            reply.raw = dumps(self._completion(document, message, reply, endpoint))
+        return reply
+
+    def _completion(
+        self, document: Block, message: Block, reply: Reply, endpoint: Endpoint
+    ) -> dict[str, Any]:
+        choice = {"message": message, "logprobs": None, "finish_reason": reply.finish_reason}
+        return {
             "id": text_of(document.get("id")),
             "object": "chat.completion",
             "created": int(self._now()),
-            "model": model or endpoint.upstream_model,
-            "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-            ],
-            "usage": openai_usage_object(usage),
+            "model": reply.response_model or endpoint.upstream_model,
+            "choices": [{"index": 0, **choice}],
+            "usage": openai_usage_object(reply.usage),
         }
-        return Reply(
-            raw=dumps(answer),
-            usage=usage,
-            usage_raw=dumps(raw_usage) if raw_usage else b"",
-            finish_reason=finish,
-            response_model=model,
-            output_chars=content_chars(message),
-        )
 
     @override
     def read_error(
@@ -86,12 +111,19 @@ class Anthropic(Adapter):
         return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
 
     @override
-    def open_stream(self, call: ChatCall, endpoint: Endpoint) -> AnthropicStream:
+    def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader:
+        if native_of(call) is not None:
+            return NativeStream(call, endpoint)
         return AnthropicStream(call, endpoint, int(self._now()))
 
     @override
     def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
         return request_id_of(endpoint, headers)
+
+
+def _betas_header(body: dict[str, Any]) -> CarriedHeaders:
+    betas = betas_of(body)
+    return ((BETA_HEADER, betas.encode()),) if betas else ()
 
 
 def _answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:

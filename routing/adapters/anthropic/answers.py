@@ -23,6 +23,7 @@ FINISH_WORDS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+CARRIED = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 REASONING_FORMAT = "anthropic-claude-v1"
 
 
@@ -48,7 +49,7 @@ def redacted_detail(index: int, data: str) -> dict[str, Any]:
 def message_from(blocks: list[dict[str, Any]]) -> dict[str, Any]:
     """An assistant message from content blocks. Blocks of server tools are not carried over."""
     texts, thoughts, details, calls = [], [], [], []
-    for index, block in enumerate(blocks):
+    for index, block in enumerate(block for block in blocks if block.get("type") in CARRIED):
         kind = block.get("type")
         if kind == "text":
             texts.append(text_of(block.get("text")))
@@ -70,15 +71,30 @@ def message_from(blocks: list[dict[str, Any]]) -> dict[str, Any]:
     return {**message, **{name: value for name, value in extras.items() if value}}
 
 
+class CumulativeUsage:
+    """Counts of later events replace those of earlier ones, field by field."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self) -> None:
+        self.raw: dict[str, Any] = {}
+
+    def take(self, holder: dict[str, Any]) -> bool:
+        """False when the event says nothing of usage."""
+        fresh = {k: v for k, v in dict_of(holder.get("usage")).items() if v is not None}
+        self.raw |= fresh
+        return bool(fresh)
+
+
 class AnthropicStream(TranslatedStream):
     """Blocks come strictly one after the other; each kind has its own opening and closing."""
 
     def __init__(self, call: ChatCall, endpoint: Endpoint, created: int) -> None:
         super().__init__(call, endpoint, created)
-        self._raw_usage: dict[str, Any] = {}
+        self._usage = CumulativeUsage()
         self._calls = 0  # tool calls opened so far
         self._kind = ""  # of the open block
-        self._block_index = 0
+        self._block_index = -1  # of the open block, among those that are carried over
         self._arguments_sent = False
         self._thinking: list[str] = []
         self._signature = ""
@@ -112,9 +128,8 @@ class AnthropicStream(TranslatedStream):
 
     def _on_block_start(self, event: dict[str, Any]) -> bytes:
         block = dict_of(event.get("content_block"))
-        index = event.get("index")
         self._kind = text_of(block.get("type"))
-        self._block_index = index if type(index) is int else 0
+        self._block_index += self._kind in CARRIED
         self._thinking, self._signature, self._arguments_sent = [], "", False
         if self._kind == "tool_use":
             return self._open_call(block)
@@ -191,12 +206,9 @@ class AnthropicStream(TranslatedStream):
         return self._finish() if self._ended() else self._truncated()
 
     def _take_usage(self, holder: dict[str, Any]) -> None:
-        """Counts are cumulative; a later one replaces an earlier one, field by field."""
-        fresh = {k: v for k, v in dict_of(holder.get("usage")).items() if v is not None}
-        if fresh:
-            self._raw_usage |= fresh
-            self.usage = anthropic_usage(self._raw_usage)
-            self.usage_raw = dumps(self._raw_usage)
+        if self._usage.take(holder):
+            self.usage = anthropic_usage(self._usage.raw)
+            self.usage_raw = dumps(self._usage.raw)
 
     @override
     def _ended(self) -> bool:

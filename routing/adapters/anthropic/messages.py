@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from routing.adapters.anthropic.thoughts import THOUGHTS, thinking_blocks
 from routing.adapters.forms import (
     arguments_of,
     image_url_of,
@@ -20,6 +21,7 @@ Block = dict[str, Any]
 
 _SYSTEM_ROLES = ("system", "developer")
 _BAD_ID_CHARS = re.compile(r"[^a-zA-Z0-9_-]")
+_SAFE_ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
 def system_and_messages(
@@ -41,12 +43,20 @@ def system_and_messages(
 def _turn(message: Block, endpoint: Endpoint) -> tuple[str, list[Block]]:
     role = message.get("role")
     if role == "assistant":
-        return "assistant", _assistant_blocks(message, endpoint)
+        return "assistant", _cached(message, _assistant_blocks(message, endpoint))
     if role == "tool":
         return "user", [_tool_result(message, endpoint)]
     if role == "function":
         refuse(endpoint, "messages", "takes the role `tool` instead of the older `function`")
-    return "user", _content_blocks(message.get("content"), endpoint)
+    return "user", _cached(message, _content_blocks(message.get("content"), endpoint))
+
+
+def _cached(message: Block, blocks: list[Block]) -> list[Block]:
+    """A mark on the whole message stands for its last block, as many clients write it."""
+    mark = message.get("cache_control")
+    if not mark or not blocks or blocks[-1]["type"] in THOUGHTS or "cache_control" in blocks[-1]:
+        return blocks
+    return [*blocks[:-1], {**blocks[-1], "cache_control": mark}]
 
 
 def _append(turns: list[Block], role: str, blocks: list[Block]) -> None:
@@ -75,7 +85,8 @@ def _trim_last_answer(turns: list[Block]) -> None:
 
 
 def _text_blocks(message: Block, endpoint: Endpoint) -> list[Block]:
-    return [b for b in _content_blocks(message.get("content"), endpoint) if b["type"] == "text"]
+    blocks = _content_blocks(message.get("content"), endpoint)
+    return _cached(message, [block for block in blocks if block["type"] == "text"])
 
 
 def _content_blocks(content: Any, endpoint: Endpoint) -> list[Block]:
@@ -138,31 +149,10 @@ _UNSUPPORTED_PARTS = frozenset({"", "input_audio", "audio", "video_url"})
 
 
 def _assistant_blocks(message: Block, endpoint: Endpoint) -> list[Block]:
-    content = message.get("content") or message.get("refusal")
-    return [
-        *_thinking_blocks(message),
-        *_content_blocks(content, endpoint),
-        *(_tool_use(call, endpoint) for call in dicts_in(message.get("tool_calls"))),
-    ]
-
-
-def _thinking_blocks(message: Block) -> list[Block]:
-    """Only signed thinking may go back, and must go back unchanged in a tool loop."""
-    blocks: list[Block] = []
-    details = dicts_in(message.get("reasoning_details"))
-    for detail in details:
-        signature, data = text_of(detail.get("signature")), text_of(detail.get("data"))
-        if signature:
-            text = text_of(detail.get("text")) or _lone_reasoning(message, details)
-            blocks.append({"type": "thinking", "thinking": text, "signature": signature})
-        elif data and detail.get("type") == "reasoning.encrypted":
-            blocks.append({"type": "redacted_thinking", "data": data})
-    return blocks
-
-
-def _lone_reasoning(message: Block, details: list[Block]) -> str:
-    """Clients that keep only the signature have the text of a single block beside it."""
-    return text_of(message.get("reasoning_content")) if len(details) == 1 else ""
+    content = _content_blocks(message.get("content") or message.get("refusal"), endpoint)
+    calls = [_tool_use(call, endpoint) for call in dicts_in(message.get("tool_calls"))]
+    before, after = thinking_blocks(message)
+    return [*before, *content, *after, *calls]
 
 
 def _tool_use(call: Block, endpoint: Endpoint) -> Block:
@@ -184,9 +174,15 @@ def _tool_result(message: Block, endpoint: Endpoint) -> Block:
         result["content"] = content
     elif content:
         result["content"] = _content_blocks(content, endpoint)
+    if message.get("is_error") is True:
+        result["is_error"] = True
     if message.get("cache_control"):
         result["cache_control"] = message["cache_control"]
     return result
+
+
+def is_safe_id(id: Any) -> bool:
+    return isinstance(id, str) and _SAFE_ID.fullmatch(id) is not None
 
 
 def safe_id(id: Any) -> str:
