@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
 from typing_extensions import override
 
+from routing.core.policies import NO_RULE, PolicyDocument, matching_rule, merged
 from routing.core.pricing import PriceSheet
+from routing.core.request import RequestFacts
+
+__all__ = [
+    "CAPABILITIES",
+    "EMPTY_POLICY",
+    "NO_PROMISES",
+    "NO_STATS",
+    "Caller",
+    "Credential",
+    "DataPolicy",
+    "Endpoint",
+    "Model",
+    "Policy",
+    "PolicyDocument",
+    "Provider",
+    "Snapshot",
+    "Stats",
+    "empty_snapshot",
+]
+
+
+class DataPolicy(msgspec.Struct, frozen=True):
+    """What a provider promises about prompts and answers; None where no promise is recorded."""
+
+    trains_on_prompts: bool | None = None
+    retention_days: float | None = None  # 0: keeps nothing once the answer is sent
+
+
+NO_PROMISES = DataPolicy()
 
 
 class Provider(msgspec.Struct, frozen=True):
@@ -19,6 +50,7 @@ class Provider(msgspec.Struct, frozen=True):
     simulated: bool
     quirks: Any  # routing.adapters.quirks.Quirks; opaque to the core
     settlement_path: str = ""  # "" when the provider cannot be asked for a request's cost
+    data_policy: DataPolicy = NO_PROMISES
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -29,6 +61,7 @@ class Model(msgspec.Struct, frozen=True):
     input_modalities: tuple[str, ...] = ("text",)
     output_modalities: tuple[str, ...] = ("text",)
     kind: str = "chat"  # key of routing.core.kinds.KINDS
+    is_distillable: bool | None = None  # whether its licence lets answers train other models
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -104,27 +137,25 @@ CAPABILITIES = frozenset(
 )
 
 
-class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an admin writes. Every field has a meaning of its own in core.policies."""
-
-    objective: str = "balanced"
-    order: tuple[str, ...] = ()  # provider slugs, tried first and in this order
-    only: tuple[str, ...] = ()  # provider slugs; empty means all
-    ignore: tuple[str, ...] = ()
-    weights: dict[str, int] = {}  # objective "weighted": provider slug -> share
-    max_price_input: str | None = None  # USD per 1M input tokens, decimal string
-    max_price_output: str | None = None
-    allow_fallbacks: bool = True
-    max_attempts: int = 3
-    quantizations: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
-
-
 class Policy(msgspec.Struct, frozen=True):
     id: int
     name: str
     version: int
     document: PolicyDocument
+    variants: tuple[PolicyDocument, ...] = ()  # the settings while each of the rules holds
+
+    def __post_init__(self) -> None:
+        """Raises msgspec.ValidationError where a rule changes what is no setting."""
+        if len(self.variants) != len(self.document.rules):
+            variants = tuple(merged(self.document, rule) for rule in self.document.rules)
+            msgspec.structs.force_setattr(self, "variants", variants)
+
+    def rule_for(self, facts: RequestFacts, utc: dt.datetime) -> int:
+        """The index of the rule that holds for a request, or -1."""
+        return matching_rule(self.document, facts, utc) if self.document.rules else NO_RULE
+
+    def settings(self, rule: int) -> PolicyDocument:
+        return self.document if rule == NO_RULE else self.variants[rule]
 
 
 class Caller(msgspec.Struct, frozen=True):

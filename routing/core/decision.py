@@ -26,6 +26,7 @@ class Exclusion(StrEnum):
     QUANTIZATION = "quantization"
     REGION = "region"
     DATA_POLICY = "data_policy"
+    DISTILLATION = "distillation"  # the model's licence is not known to let others learn from it
     BREAKER_OPEN = "breaker_open"
     COOLING_DOWN = "cooling_down"  # a 429 asked us to wait
     FALLBACKS_OFF = "fallbacks_off"
@@ -43,7 +44,7 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     score: float  # lower is better; the objective's own unit
     share: float  # probability of being drawn first, 0..1
     excluded: str = ""  # an Exclusion, "" when eligible
-    detail: str = ""  # what exactly was missing
+    detail: str = ""  # what exactly was missing, or kept an eligible one from ranking higher
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True):
@@ -58,12 +59,15 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     snapshot_version: int
     input_tokens: int = 0  # that the costs were estimated for
     output_tokens: int = 0
+    rule: str = ""  # of the policy: the one that held for this request
+    shadow: int = 0  # id of the endpoint that copies may go to
 
 
 class Plan(msgspec.Struct, frozen=True):
     attempts: tuple[Endpoint, ...]
     decision: Decision
     record: bytes  # the decision as JSON, as the log stores it
+    shadow: Endpoint | None = None  # see core.shadow
 
 
 _encode = msgspec.json.Encoder().encode
@@ -77,10 +81,11 @@ def to_json(decision: Decision) -> bytes:
 class Splicer:
     """Plans that differ in nothing but the order: the rest is encoded once."""
 
-    __slots__ = ("_after", "_before", "_undecided")
+    __slots__ = ("_after", "_before", "_shadow", "_undecided")
 
-    def __init__(self, undecided: Decision) -> None:
+    def __init__(self, undecided: Decision, shadow: Endpoint | None = None) -> None:
         self._undecided = undecided
+        self._shadow = shadow
         fields = msgspec.structs.astuple(undecided)
         self._before = _encode(fields[:_ORDER])[:-1] + b","
         self._after = b"," + _encode(fields[_ORDER + 1 :])[1:]
@@ -88,4 +93,5 @@ class Splicer:
     def plan(self, attempts: tuple[Endpoint, ...]) -> Plan:
         order = tuple([endpoint.id for endpoint in attempts])
         decision = msgspec.structs.replace(self._undecided, order=order)
-        return Plan(attempts, decision, self._before + _encode(order) + self._after)
+        record = self._before + _encode(order) + self._after
+        return Plan(attempts, decision, record, self._shadow)

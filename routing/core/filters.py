@@ -1,4 +1,7 @@
-"""Hard filters: what an endpoint must fulfil. Each exclusion has a stable code."""
+"""Hard filters: what an endpoint must fulfil. Each exclusion has a stable code.
+
+The policy and the request both filter; neither can let through what the other keeps out.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from routing.core.decision import Exclusion
 from routing.core.errors import HubError
 from routing.core.moment import Moment
 from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
-from routing.core.usage import Meter
+from routing.core.usage import TOKEN_METERS, Meter
+
+UNKNOWN_QUANTIZATION = "unknown"  # in a list: endpoints whose quantization is not stated
 
 Verdict = tuple[Exclusion, str]  # the code, and what exactly was missing
 Check = Callable[[Endpoint], Verdict | None]
@@ -36,36 +41,34 @@ class HardFilters:
         return None
 
     def _checks(self) -> list[Check]:
-        """Only those that this request and policy give something to check."""
         facts, document = self.facts, self.document
-        wanted = facts.preferences
-        checks: list[Check] = [_unroutable]
-        if (
-            facts.pinned_provider
-            or wanted is not NO_PREFERENCES
-            or document.only
-            or document.ignore
-        ):
-            checks.append(self._unwanted_provider)
-        if self.price_caps:
-            checks.append(self._too_dear)
-        checks.append(self._too_small)
-        if facts.needs or wanted.require_parameters:
-            checks.append(self._unable)
-        if wanted is not NO_PREFERENCES or document.quantizations or document.regions:
-            checks.append(self._wrong_kind)
-        return checks
+        has_wishes = facts.preferences is not NO_PREFERENCES
+        parts: tuple[tuple[object, Check], ...] = (
+            (True, _unroutable),
+            (facts.pinned_provider, self._not_pinned),
+            (has_wishes or document.only or document.ignore, self._unwanted_provider),
+            (self.price_caps, self._too_dear),
+            (True, self._too_small),
+            (facts.needs, self._unable),
+            (has_wishes or document.require_parameters, self._deaf_to_parameters),
+            (has_wishes or document.data_collection or document.zdr, self._too_curious),
+            (has_wishes or document.quantizations or document.regions, self._wrong_kind),
+        )
+        return [check for wanted, check in parts if wanted]
+
+    def _not_pinned(self, endpoint: Endpoint) -> Verdict | None:
+        pinned = self.facts.pinned_provider
+        if endpoint.provider.slug != pinned:
+            return Exclusion.NOT_PINNED, f"the request asks for {pinned}"
+        return None
 
     def _unwanted_provider(self, endpoint: Endpoint) -> Verdict | None:
-        slug, wanted, document = endpoint.provider.slug, self.facts.preferences, self.document
-        pinned = self.facts.pinned_provider
-        if pinned and slug != pinned:
-            return Exclusion.NOT_PINNED, f"the request asks for {pinned}"
-        if _not_in(slug, wanted.only) or _not_in(slug, document.only):
+        wanted, document = self.facts.preferences, self.document
+        if _unlisted(endpoint, wanted.only) or _unlisted(endpoint, document.only):
             return Exclusion.NOT_IN_ONLY, "not in `only`"
-        if slug in wanted.ignore or slug in document.ignore:
+        if is_named(endpoint, wanted.ignore) or is_named(endpoint, document.ignore):
             return Exclusion.IGNORED, "in `ignore`"
-        if wanted.allow_fallbacks is False and _not_in(slug, wanted.order):
+        if wanted.allow_fallbacks is False and _unlisted(endpoint, wanted.order):
             return Exclusion.FALLBACKS_OFF, "not in `order`, and fallbacks are off"
         return None
 
@@ -74,8 +77,9 @@ class HardFilters:
         for meter, cap in self.price_caps:
             row = rows.get(meter)
             if row is not None and row.unit_price_usd > cap:
+                per = "1M" if meter in TOKEN_METERS else meter
                 price = f"{row.unit_price_usd.normalize():f}"
-                return Exclusion.MAX_PRICE, f"{meter} {price} USD per 1M > {cap}"
+                return Exclusion.MAX_PRICE, f"{meter} {price} USD per {per} > {cap}"
         return None
 
     def _too_small(self, endpoint: Endpoint) -> Verdict | None:
@@ -93,21 +97,65 @@ class HardFilters:
         missing = self.facts.needs - endpoint.capabilities
         if missing:
             return Exclusion.MISSING_CAPABILITY, ", ".join(sorted(missing))
-        if self.facts.preferences.require_parameters:
+        return None
+
+    def _deaf_to_parameters(self, endpoint: Endpoint) -> Verdict | None:
+        if self.facts.preferences.require_parameters or self.document.require_parameters:
             refused = self.facts.parameters & endpoint.unsupported_parameters
             if refused:
                 return Exclusion.PARAMETER_UNSUPPORTED, ", ".join(sorted(refused))
         return None
 
+    def _too_curious(self, endpoint: Endpoint) -> Verdict | None:
+        """Fails closed: a promise that is not recorded is none."""
+        wanted, document, promised = (
+            self.facts.preferences,
+            self.document,
+            endpoint.provider.data_policy,
+        )
+        if "deny" in (wanted.data_collection, document.data_collection):
+            if promised.trains_on_prompts is None:
+                return Exclusion.DATA_POLICY, "not known to leave prompts out of training"
+            if promised.trains_on_prompts:
+                return Exclusion.DATA_POLICY, "may train on prompts"
+        if wanted.zdr or document.zdr:
+            if promised.retention_days is None:
+                return Exclusion.DATA_POLICY, "not known to keep no prompts"
+            if promised.retention_days > 0:
+                return Exclusion.DATA_POLICY, f"keeps prompts for {promised.retention_days:g} days"
+        if wanted.enforce_distillable_text and endpoint.model.is_distillable is not True:
+            return Exclusion.DISTILLATION, "not known to allow training on its answers"
+        return None
+
     def _wrong_kind(self, endpoint: Endpoint) -> Verdict | None:
         wanted, document = self.facts.preferences, self.document
-        if wanted.data_collection == "deny":  # fail closed: the catalog records no promise yet
-            return Exclusion.DATA_POLICY, "not known to keep no prompts"
-        if _not_in(endpoint.quantization, wanted.quantizations or document.quantizations):
+        stated = endpoint.quantization or UNKNOWN_QUANTIZATION
+        if _not_in(stated, wanted.quantizations) or _not_in(stated, document.quantizations):
             return Exclusion.QUANTIZATION, endpoint.quantization or "not stated"
         if _not_in(endpoint.region, document.regions):
             return Exclusion.REGION, endpoint.region or "not stated"
         return None
+
+
+def is_named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
+    """By the provider's slug, which covers all it offers, or `slug/quantization`, `slug/region`."""
+    if not names:
+        return False
+    slug = endpoint.provider.slug
+    return (
+        slug in names
+        or f"{slug}/{endpoint.quantization}" in names
+        or f"{slug}/{endpoint.region}" in names
+    )
+
+
+def _unlisted(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
+    """An empty list asks for nothing."""
+    return bool(names) and not is_named(endpoint, names)
+
+
+def _not_in(value: str, listed: tuple[str, ...]) -> bool:
+    return bool(listed) and value not in listed
 
 
 def _unroutable(endpoint: Endpoint) -> Verdict | None:
@@ -120,22 +168,21 @@ def _unroutable(endpoint: Endpoint) -> Verdict | None:
     return None
 
 
-def _not_in(value: str, listed: tuple[str, ...]) -> bool:
-    """An empty list asks for nothing."""
-    return bool(listed) and value not in listed
-
-
 def _price_caps(
     wanted: ProviderPreferences, document: PolicyDocument
 ) -> tuple[tuple[Meter, Decimal], ...]:
-    """The request's cap, else the policy's, in USD per 1M tokens."""
-    if wanted is NO_PREFERENCES and document.max_price_input is document.max_price_output is None:
-        return ()
-    caps = (
-        (Meter.INPUT, wanted.max_price_prompt or document.max_price_input),
-        (Meter.OUTPUT, wanted.max_price_completion or document.max_price_output),
+    """The lower of the request's and the policy's; token prices in USD per 1M."""
+    pairs = (
+        (Meter.INPUT, wanted.max_price_prompt, document.max_price_input),
+        (Meter.OUTPUT, wanted.max_price_completion, document.max_price_output),
+        (Meter.REQUEST, wanted.max_price_request, document.max_price_request),
+        (Meter.IMAGE, wanted.max_price_image, document.max_price_image),
     )
-    return tuple((meter, _usd(cap)) for meter, cap in caps if cap is not None)
+    return tuple(
+        (meter, min(_usd(cap) for cap in caps if cap is not None))
+        for meter, *caps in pairs
+        if any(cap is not None for cap in caps)
+    )
 
 
 def _usd(text: str) -> Decimal:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 from math import log
 from random import Random
+from statistics import NormalDist
 
 import msgspec
 
 from routing.core.breaker import Breaker
-from routing.core.catalog import Endpoint
+from routing.core.catalog import Endpoint, Stats
 from routing.core.errors import COUNTS_AGAINST_HEALTH, FailureClass
 
 HALF_LIFE_S = 300.0
 REBASE_S = 100 * HALF_LIFE_S
 STATS_WEIGHT = 20.0  # observations that the rollups count as, at most
+ASSUMED_SPREAD = 0.5  # of log time; p95 is then 2.3 times the median
+ASSUMED_WEIGHT = 5.0  # observations that it counts as
 RETRY_TOKENS = 10.0
 RETRY_COST = 1.0
 RETRY_EARNED = 0.1
@@ -27,12 +30,35 @@ RETRY_FLOOR = 5.0
 
 
 class Numbers(msgspec.Struct, frozen=True):
-    """None where nothing was measured yet."""
+    """None where nothing was measured yet. Times and speeds are medians.
+
+    A spread is the standard deviation of the logarithm: times and speeds are taken for log-normal.
+    """
 
     ttft_ms: float | None
     speed_tps: float | None
     success_rate: float | None
     samples: int
+    ttft_spread: float = ASSUMED_SPREAD
+    speed_spread: float = ASSUMED_SPREAD
+
+    def ttft_ms_at(self, percentile: float) -> float | None:
+        """This share of the requests, in percent, sees its first token sooner."""
+        return _quantile(self.ttft_ms, self.ttft_spread, percentile)
+
+    def speed_tps_at(self, percentile: float) -> float | None:
+        """This share of the requests, in percent, is faster."""
+        return _quantile(self.speed_tps, -self.speed_spread, percentile)
+
+
+def _quantile(median: float | None, spread: float, percentile: float) -> float | None:
+    if median is None:
+        return None
+    return median * math.exp(spread * _normal.inv_cdf(min(max(percentile, 0.1), 99.9) / 100))
+
+
+_normal = NormalDist()
+Z95 = _normal.inv_cdf(0.95)
 
 
 class DecayedMean:
@@ -41,13 +67,15 @@ class DecayedMean:
     `EndpointHealth.gain` says what an observation weighs now; only ratios of weights mean anything.
     """
 
-    __slots__ = ("total", "weight")
+    __slots__ = ("squares", "total", "weight")
 
     def __init__(self) -> None:
+        self.squares = 0.0
         self.total = 0.0
         self.weight = 0.0
 
     def add(self, x: float, gain: float) -> None:
+        self.squares += gain * x * x
         self.total += gain * x
         self.weight += gain
 
@@ -62,7 +90,20 @@ class DecayedMean:
             return None
         return (self.total * fade + baseline * baseline_weight) / (live + baseline_weight)
 
+    def spread(self, baseline: float | None, baseline_weight: float, fade: float) -> float:
+        """The standard deviation; few observations are shrunk towards what is typical."""
+        weight, total = ASSUMED_WEIGHT, ASSUMED_WEIGHT * ASSUMED_SPREAD**2
+        if baseline is not None:
+            weight += baseline_weight
+            total += baseline_weight * baseline**2
+        if live := self.weight * fade:
+            mean = self.total / self.weight
+            weight += live
+            total += live * max(self.squares / self.weight - mean * mean, 0.0)
+        return math.sqrt(total / weight)
+
     def shrink(self, factor: float) -> None:
+        self.squares *= factor
         self.total *= factor
         self.weight *= factor
 
@@ -134,6 +175,8 @@ class HealthBook:
             speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
             success_rate=book.success.mixed_with(stats.success_rate, weight, fade),
             samples=stats.n + book.seen,
+            ttft_spread=book.log_ttft.spread(_spread(stats), weight, fade),
+            speed_spread=book.log_speed.spread(None, 0.0, fade),
         )
 
     def on_start(self, endpoint_id: int, now: float) -> None:
@@ -158,12 +201,14 @@ class HealthBook:
         mean.total += gain
         mean.weight += gain
         if ttft_ms is not None and ttft_ms > 0:
-            mean = book.log_ttft
-            mean.total += gain * log(ttft_ms)
+            mean, x = book.log_ttft, log(ttft_ms)
+            mean.total += gain * x
+            mean.squares += gain * x * x
             mean.weight += gain
         if speed_tps is not None and speed_tps > 0:
-            mean = book.log_speed
-            mean.total += gain * log(speed_tps)
+            mean, x = book.log_speed, log(speed_tps)
+            mean.total += gain * x
+            mean.squares += gain * x * x
             mean.weight += gain
 
     def _on_success_after_trouble(self, breaker: Breaker, now: float) -> None:
@@ -198,6 +243,11 @@ class HealthBook:
         for gone in set(self._books) - endpoint_ids:
             del self._books[gone]
             self._cache.pop(gone, None)
+
+
+def _spread(stats: Stats) -> float | None:
+    median, late = _log(stats.ttft_p50_ms), _log(stats.ttft_p95_ms)
+    return None if median is None or late is None else max(late - median, 0.0) / Z95
 
 
 def _log(value: float | None) -> float | None:

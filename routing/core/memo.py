@@ -18,7 +18,8 @@ from routing.core.decision import Plan
 from routing.core.draw import DrawTree
 from routing.core.health import HealthBook
 from routing.core.moment import Moment
-from routing.core.plan import plan, work_out
+from routing.core.plan import drawn, plan, work_out
+from routing.core.policies import NO_RULE
 from routing.core.request import NO_PREFERENCES, RequestFacts
 
 REUSE_S = 0.25
@@ -68,9 +69,11 @@ class PlanMemo:
         ):
             self._forget(snapshot, health, moment.monotonic_s)
         wanted = facts.preferences
+        rule = policy.rule_for(facts, moment.utc) if policy.document.rules else NO_RULE
         key = (
             facts.model,
             id(policy),
+            rule,
             rounded_up(facts.input_tokens),
             rounded_up(facts.output_tokens),
             facts.max_output_tokens,
@@ -88,9 +91,11 @@ class PlanMemo:
         if found is None:
             if key in self._known:
                 return plan(facts, policy, snapshot, health, moment, rng)
-            found = self._learn(key, facts, policy, moment)
+            found = self._learn(key, facts, policy, rule, moment)
             if found is None:
                 return plan(facts, policy, snapshot, health, moment, rng)
+        if found.settings.stable_by:
+            return drawn(found, facts, rng)
         return found.draw(rng.random)
 
     def _forget(self, snapshot: Snapshot, health: HealthBook, now: float) -> None:
@@ -101,7 +106,7 @@ class PlanMemo:
         self._from, self._until = now, now + REUSE_S
 
     def _learn(
-        self, key: object, facts: RequestFacts, policy: Policy, moment: Moment
+        self, key: object, facts: RequestFacts, policy: Policy, rule: int, moment: Moment
     ) -> DrawTree | None:
         snapshot, health = self._snapshot, self._health
         assert snapshot is not None
@@ -120,7 +125,7 @@ class PlanMemo:
         ]
         tree: DrawTree | None = None
         if all(_rounding_is_harmless(endpoint, rounded, moment) for endpoint in endpoints):
-            tree = work_out(rounded, policy, snapshot, health, moment)
+            tree = work_out(rounded, policy, rule, snapshot, health, moment)
         self._until = min(self._until, _next_release(health, endpoints, moment.monotonic_s))
         self._policies[id(policy)] = policy
         self._known[key] = tree
@@ -132,7 +137,8 @@ def _rounding_is_harmless(endpoint: Endpoint, rounded: RequestFacts, moment: Mom
     most = rounded.input_tokens
     least = step_below(most) + 1
     window, wanted = endpoint.context_window, rounded.max_output_tokens or 0
-    if window is not None and least + wanted <= window < most + wanted:
+    is_rounded = rounded.window_tokens is None
+    if is_rounded and window is not None and least + wanted <= window < most + wanted:
         return False
     return endpoint.prices.is_steady(moment.utc, least, most)
 

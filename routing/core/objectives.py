@@ -12,6 +12,7 @@ import msgspec
 
 from routing.core.catalog import Endpoint, PolicyDocument
 from routing.core.health import Numbers
+from routing.core.policies import ServiceLevel
 
 EXPLORATION_SHARE = 0.02  # every eligible endpoint keeps at least this, so it stays measured
 PRICE_EXPONENT = 2.0
@@ -38,6 +39,7 @@ class Ranking(msgspec.Struct, frozen=True):
     scores: Sequence[float]  # by index; lower is better, in the objective's own unit
     shares: Sequence[float]  # by index
     weights: Sequence[float] | None = None  # by index: drawn by these, zeros last and in order
+    notes: Sequence[str] = ()  # by index: what keeps a candidate from being ranked higher
 
 
 Objective = Callable[[Sequence[Eligible], RankContext], Ranking]
@@ -81,6 +83,49 @@ def rank_ordered(candidates: Sequence[Eligible], context: RankContext) -> Rankin
 
 
 OBJECTIVES["preferred"] = rank_ordered
+
+
+@objective("slo-cheapest")
+def rank_slo_cheapest(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
+    """The cheapest of those that keep the service level; the others follow, the nearest first."""
+    wanted = context.document.slo or ServiceLevel()
+    misses = [_misses(candidate.numbers, wanted) for candidate in candidates]
+    worst = [max((miss for miss, _ in found), default=0.0) for found in misses]
+    costs = [float(candidate.cost_pico) for candidate in candidates]
+    order = sorted(
+        range(len(candidates)), key=lambda i: (worst[i], costs[i], -_speed(candidates[i]))
+    )
+    notes = ["; ".join(note for _, note in found) for found in misses]
+    return Ranking(order, costs, _first_takes_all(order), notes=notes)
+
+
+Miss = tuple[float, str]  # how far off, as a ratio less 1, and in words
+
+
+def _misses(numbers: Numbers, wanted: ServiceLevel) -> list[Miss]:
+    """What is not measured yet is not known to keep a level."""
+    found = (
+        _too_high("p95 TTFT ms", numbers.ttft_ms_at(95), wanted.ttft_p95_ms),
+        _too_low("output tokens/s", numbers.speed_tps, wanted.speed_p50_tps),
+        _too_low("success rate", numbers.success_rate, wanted.success_rate),
+    )
+    return [miss for miss in found if miss is not None]
+
+
+def _too_high(name: str, figure: float | None, limit: float | None) -> Miss | None:
+    if limit is None or (figure is not None and figure <= limit):
+        return None
+    if figure is None:
+        return UNMEASURED, f"{name} not measured"
+    return figure / limit - 1.0, f"{name} {figure:.4g} > {limit:.4g}"
+
+
+def _too_low(name: str, figure: float | None, limit: float | None) -> Miss | None:
+    if limit is None or (figure is not None and figure >= limit):
+        return None
+    if figure is None:
+        return UNMEASURED, f"{name} not measured"
+    return limit / max(figure, 1e-9) - 1.0, f"{name} {figure:.4g} < {limit:.4g}"
 
 
 @objective("weighted")
@@ -156,10 +201,14 @@ def _drawn(weights: Sequence[float]) -> Ranking:
 
 def _sorted_by(keys: Sequence[tuple[float, float]]) -> Ranking:
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    shares = [0.0] * len(keys)
+    return Ranking(order, [key[0] for key in keys], _first_takes_all(order))
+
+
+def _first_takes_all(order: Sequence[int]) -> list[float]:
+    shares = [0.0] * len(order)
     if order:
         shares[order[0]] = 1.0
-    return Ranking(order, [key[0] for key in keys], shares)
+    return shares
 
 
 def _speed(candidate: Eligible) -> float:

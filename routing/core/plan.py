@@ -12,11 +12,12 @@ from random import Random
 
 from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
 from routing.core.decision import Candidate, Decision, Exclusion, Plan, Splicer
-from routing.core.draw import DrawTree, Group
-from routing.core.filters import HardFilters, Verdict
+from routing.core.draw import DrawTree, Fork, Group, Step
+from routing.core.filters import HardFilters, Verdict, is_named
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
+from routing.core.policies import NO_RULE, stable_identity
 from routing.core.pricing import expected_pieces_pico
 from routing.core.refusal import BRAKES, NoEndpointLeft, refusal
 from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
@@ -26,6 +27,7 @@ __all__ = [
     "SORT_OBJECTIVES",
     "NoEndpointLeft",
     "choose_policy",
+    "drawn",
     "plan",
     "refusal",
     "work_out",
@@ -50,14 +52,29 @@ def plan(
     rng: Random,
 ) -> Plan:
     """Raises NoEndpointLeft: 404 when the constraints exclude all, 429/503 when brakes do."""
-    return work_out(facts, policy, snapshot, health, moment).draw(rng.random)
+    rule = policy.rule_for(facts, moment.utc)
+    return drawn(work_out(facts, policy, rule, snapshot, health, moment), facts, rng)
+
+
+def drawn(tree: DrawTree, facts: RequestFacts, rng: Random) -> Plan:
+    """A new draw, or the one that stays the same where the policy wants it stable."""
+    if tree.settings.stable_by:
+        identity = stable_identity(tree.settings, facts)
+        if identity:
+            return tree.draw_for(identity)
+    return tree.draw(rng.random)
 
 
 def work_out(
-    facts: RequestFacts, policy: Policy, snapshot: Snapshot, health: HealthBook, moment: Moment
+    facts: RequestFacts,
+    policy: Policy,
+    rule: int,
+    snapshot: Snapshot,
+    health: HealthBook,
+    moment: Moment,
 ) -> DrawTree:
     """Everything of a plan but the draw. Raises NoEndpointLeft as `plan` does."""
-    planner = _Planner(facts, policy, health, moment)
+    planner = _Planner(facts, policy, rule, health, moment)
     for model in dict.fromkeys((facts.model, *facts.fallback_models)):
         planner.add_model(snapshot.endpoints_of.get(model, ()))
     return planner.finish(snapshot.version)
@@ -70,6 +87,7 @@ class _Planner:
         "braked",
         "candidates",
         "document",
+        "eligible",
         "facts",
         "filters",
         "groups",
@@ -77,14 +95,17 @@ class _Planner:
         "moment",
         "objective",
         "policy",
+        "rule",
+        "shadow",
     )
 
     def __init__(
-        self, facts: RequestFacts, policy: Policy, health: HealthBook, moment: Moment
+        self, facts: RequestFacts, policy: Policy, rule: int, health: HealthBook, moment: Moment
     ) -> None:
         self.facts = facts
         self.policy = policy
-        self.document = policy.document
+        self.rule = rule
+        self.document = policy.settings(rule)
         self.health = health
         self.moment = moment
         self.objective = (
@@ -92,13 +113,14 @@ class _Planner:
             or SORT_OBJECTIVES.get(facts.preferences.sort, "")
             or self.document.objective
         )
-        self.filters = HardFilters(facts, policy.document, moment)
+        self.filters = HardFilters(facts, self.document, moment)
         self.candidates: list[Candidate] = []
-        self.groups: list[Group] = []
+        self.eligible: list[Eligible] = []  # waiting to be ranked
+        self.groups: list[Step] = []
+        self.shadow: Endpoint | None = None
         self.braked: list[tuple[Endpoint, Exclusion]] = []
 
     def add_model(self, endpoints: Sequence[Endpoint]) -> None:
-        eligible: list[Eligible] = []
         now, numbers_of, health_of = self.moment.monotonic_s, self.health.numbers, self.health.of
         for endpoint in endpoints:
             candidate = Eligible(
@@ -110,13 +132,14 @@ class _Planner:
                 if verdict is not None:
                     self.braked.append((endpoint, verdict[0]))
             if verdict is None:
-                eligible.append(candidate)
+                self.eligible.append(candidate)
             else:
                 self._note(candidate, 0.0, 0.0, verdict[0], verdict[1])
-        if eligible:
-            self._rank(eligible)
+        if self.facts.preferences.sort_partition != "none":
+            self._rank_waiting()
 
     def finish(self, snapshot_version: int) -> DrawTree:
+        self._rank_waiting()
         if not self.groups:
             self._release_brake()
         decision = Decision(
@@ -129,11 +152,19 @@ class _Planner:
             snapshot_version=snapshot_version,
             input_tokens=self.facts.input_tokens,
             output_tokens=self.facts.output_tokens,
+            rule=self._rule_name(),
+            shadow=self.shadow.id if self.shadow is not None else 0,
         )
         if not self.groups:
             raise refusal(self.facts, decision, self.health, self.moment.monotonic_s)
         limit = self.document.max_attempts if self._allow_fallbacks() else 1
-        return DrawTree(self.groups, limit, Splicer(decision).plan)
+        finish = Splicer(decision, self.shadow).plan
+        return DrawTree(self.groups, limit, finish, self.document)
+
+    def _rule_name(self) -> str:
+        if self.rule == NO_RULE:
+            return ""
+        return self.policy.document.rules[self.rule].name or f"rule {self.rule + 1}"
 
     # --- brakes -------------------------------------------------------------------------------
     def _brake(self, endpoint: Endpoint) -> Verdict | None:
@@ -157,13 +188,42 @@ class _Planner:
             self.groups.append(Group((longest_ago,)))
 
     # --- ranking ------------------------------------------------------------------------------
-    def _rank(self, eligible: list[Eligible]) -> None:
+    def _rank_waiting(self) -> None:
+        eligible, self.eligible = self.eligible, []
+        if not eligible:
+            return
+        self._choose_shadow(eligible)
         context = RankContext(self.document, self.facts.output_tokens)
         ranking = OBJECTIVES[self.objective](eligible, context)
+        canary = self._canary(eligible)
+        shares = _with_canary(ranking.shares, canary) if canary else ranking.shares
         for i, candidate in enumerate(eligible):
-            self._note(candidate, ranking.scores[i], ranking.shares[i])
+            note = ranking.notes[i] if ranking.notes else ""
+            self._note(candidate, ranking.scores[i], shares[i], "", note)
+        if canary:
+            self.groups.append(_canary_fork(eligible, ranking, canary))
+            return
         for tier in self._tiers(eligible, ranking):
             self.groups.extend(_groups(eligible, ranking, tier))
+
+    def _choose_shadow(self, eligible: list[Eligible]) -> None:
+        wanted = self.document.shadow
+        if wanted is None or self.shadow is not None:
+            return
+        for candidate in eligible:
+            if candidate.endpoint.provider.slug == wanted.provider:
+                self.shadow = candidate.endpoint
+                return
+
+    def _canary(self, eligible: list[Eligible]) -> _CanaryPlaces | None:
+        """None also where the request says itself whom it wants first."""
+        canary, wanted = self.document.canary, self.facts.preferences
+        if canary is None or self.facts.objective or wanted.sort or wanted.order:
+            return None
+        places = [i for i, c in enumerate(eligible) if c.endpoint.provider.slug == canary.provider]
+        if not places or len(places) == len(eligible):
+            return None
+        return canary.share, places
 
     def _tiers(self, eligible: list[Eligible], ranking: Ranking) -> list[list[int]]:
         """Indexes in the objective's order, split by what the request would rather have.
@@ -174,12 +234,10 @@ class _Planner:
         wanted = self.facts.preferences
         if wanted is NO_PREFERENCES:
             return [list(ranking.order)]
-        place = {slug: i for i, slug in enumerate(wanted.order)}
         tiers: dict[tuple[int, bool], list[int]] = {}
         for i in ranking.order:
-            slug = eligible[i].endpoint.provider.slug
-            key = (place.get(slug, len(place)), not _meets(eligible[i].numbers, wanted))
-            tiers.setdefault(key, []).append(i)
+            place = _place_in(wanted.order, eligible[i].endpoint)
+            tiers.setdefault((place, not _meets(eligible[i].numbers, wanted)), []).append(i)
         return [tiers[key] for key in sorted(tiers)]
 
     def _allow_fallbacks(self) -> bool:
@@ -237,8 +295,47 @@ def _groups(eligible: Sequence[Eligible], ranking: Ranking, tier: Sequence[int])
     return [group for group in groups if group.endpoints]
 
 
+_CanaryPlaces = tuple[float, list[int]]  # its share, and the indexes of its endpoints
+
+
+def _with_canary(shares: Sequence[float], canary: _CanaryPlaces) -> list[float]:
+    """The chance of being tried first, with the canary's taken out of the others'."""
+    share, places = canary
+    ours = sum(shares[i] for i in places)
+    others = [value for i, value in enumerate(shares) if i not in places]
+    left = sum(others)
+    spread = (1.0 - share) / left if left else 0.0
+    return [
+        (share * (value / ours if ours else 1.0 / len(places))) if i in places else value * spread
+        for i, value in enumerate(shares)
+    ]
+
+
+def _canary_fork(eligible: Sequence[Eligible], ranking: Ranking, canary: _CanaryPlaces) -> Fork:
+    share, places = canary
+    first = _groups(eligible, ranking, [i for i in ranking.order if i in places])
+    rest = _groups(eligible, ranking, [i for i in ranking.order if i not in places])
+    return Fork(share, (*first, *rest), (*rest, *first))
+
+
+def _place_in(order: tuple[str, ...], endpoint: Endpoint) -> int:
+    for place, name in enumerate(order):
+        if is_named(endpoint, (name,)):
+            return place
+    return len(order)
+
+
 def _meets(numbers: Numbers, wanted: ProviderPreferences) -> bool:
     least, most = wanted.preferred_min_throughput, wanted.preferred_max_latency
     quick = least is None or (numbers.speed_tps or 0.0) >= least
-    early = most is None or (numbers.ttft_ms is not None and numbers.ttft_ms <= most * 1000)
-    return quick and early
+    early = most is None or _is_within(numbers.ttft_ms, most)
+    return (
+        quick
+        and early
+        and all((numbers.speed_tps_at(p) or 0.0) >= tps for p, tps in wanted.throughput_cutoffs)
+        and all(_is_within(numbers.ttft_ms_at(p), s) for p, s in wanted.latency_cutoffs)
+    )
+
+
+def _is_within(ttft_ms: float | None, most_s: float) -> bool:
+    return ttft_ms is not None and ttft_ms <= most_s * 1000

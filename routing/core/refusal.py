@@ -64,6 +64,8 @@ _ADVICE = {
     Exclusion.MISSING_CAPABILITY: "Choose a model that has the capability, or leave it out.",
     Exclusion.PARAMETER_UNSUPPORTED: "Leave the parameter out, or require_parameters.",
     Exclusion.QUANTIZATION: "Widen quantizations.",
+    Exclusion.DATA_POLICY: "An administrator can record what a provider promises about data.",
+    Exclusion.DISTILLATION: "Leave enforce_distillable_text out.",
     Exclusion.RETIRED: "Choose a newer model.",
 }
 

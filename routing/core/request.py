@@ -24,6 +24,14 @@ class ProviderPreferences(msgspec.Struct, frozen=True):
     max_price_completion: str | None = None
     preferred_min_throughput: float | None = None  # output tokens per second
     preferred_max_latency: float | None = None  # seconds to first token
+    zdr: bool = False  # zero data retention
+    enforce_distillable_text: bool = False
+    sort_partition: str = ""  # "none": fallback models are sorted together with the first
+    max_price_request: str | None = None  # USD per request
+    max_price_image: str | None = None  # USD per image
+    # (percentile, figure), such as (90, 1.5): 9 of 10 requests are expected to be better. All hold.
+    throughput_cutoffs: tuple[tuple[float, float], ...] = ()
+    latency_cutoffs: tuple[tuple[float, float], ...] = ()
 
 
 NO_PREFERENCES = ProviderPreferences()
@@ -47,3 +55,6 @@ class RequestFacts(msgspec.Struct, frozen=True):
     kind: str = "chat"  # key of routing.core.kinds.KINDS
     pieces: tuple[tuple[Meter, int], ...] = ()  # expected quantities that are not tokens
     window_tokens: int | None = None  # what a window must hold, where that is not all the input
+    tags: frozenset[str] = frozenset()  # that the client or the key put on the request
+    conversation: str = ""  # what the requests of one conversation have in common
+    key_id: int = 0  # the caller's, for draws that stay the same
