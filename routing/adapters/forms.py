@@ -9,6 +9,33 @@ from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, list_of, lo
 from routing.core.catalog import Endpoint
 from routing.core.errors import FailureClass, Refused
 
+# A chat request is plain when it has no field but these, its limit is a number, and each of its
+# messages is one of these roles with a text and nothing more. Nothing in it then decides how it
+# has to be routed or sent, except by the names of its fields.
+PLAIN_FIELDS = frozenset(
+    {
+        "frequency_penalty",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "min_p",
+        "model",
+        "presence_penalty",
+        "prompt_cache_key",
+        "reasoning_effort",
+        "repetition_penalty",
+        "safety_identifier",
+        "seed",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_k",
+        "top_p",
+        "user",
+    }
+)
+PLAIN_ROLES = ("user", "assistant", "system")
+
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Leaving one of these out changes nothing.
 _NO_OPS: dict[str, Any] = {

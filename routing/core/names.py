@@ -9,6 +9,8 @@ import msgspec
 from routing.core.catalog import Snapshot
 from routing.core.errors import HubError
 
+MAX_RESOLVED = 1024  # names of one snapshot; upper and lower case count apart
+
 # suffix -> objective; the last two are for those who come from OpenRouter
 OBJECTIVE_SUFFIXES = {
     "fastest": "fastest",
@@ -27,8 +29,28 @@ class Resolution(msgspec.Struct, frozen=True):
     policy_name: str = ""
 
 
+class _Resolved:
+    """What was found in the newest snapshot; a name that cannot be resolved is not kept."""
+
+    of: tuple[Snapshot | None, dict[str, Resolution]] = (None, {})
+
+
 def resolve(requested: str, snapshot: Snapshot) -> Resolution:
     """Raises HubError: 404 `model_not_found` with near matches, 400 `unknown_suffix`."""
+    known_in, known = _Resolved.of
+    if known_in is not snapshot:
+        known = {}
+        _Resolved.of = snapshot, known
+    found = known.get(requested)
+    if found is None:
+        found = _resolve(requested, snapshot)
+        if len(known) >= MAX_RESOLVED:
+            known.clear()
+        known[requested] = found
+    return found
+
+
+def _resolve(requested: str, snapshot: Snapshot) -> Resolution:
     model = find_model(requested, snapshot)
     if model is not None:  # a model id may itself contain ':', so the whole is tried first
         return Resolution(model)

@@ -9,7 +9,12 @@ from typing import Any, TypeVar
 import orjson
 
 from routing.adapters.base import ChatCall
-from routing.adapters.estimate import estimate_input_tokens
+from routing.adapters.estimate import (
+    BYTES_PER_TOKEN,
+    TOKENS_PER_MESSAGE,
+    estimate_input_tokens,
+)
+from routing.adapters.forms import PLAIN_FIELDS, PLAIN_ROLES
 from routing.core.catalog import Snapshot
 from routing.core.errors import HubError
 from routing.core.names import find_model, near_models, resolve
@@ -22,6 +27,7 @@ from routing.core.request import (
 
 MAX_FALLBACK_MODELS = 4
 MAX_NAME_CHARS = 300
+MAX_OUTPUT_TOKENS = 10_000_000
 T = TypeVar("T")
 SORTS = ("price", "throughput", "latency")
 
@@ -39,7 +45,58 @@ def load_json(raw: bytes) -> dict[str, Any]:
 def parse_chat(
     body: dict[str, Any], raw: bytes, snapshot: Snapshot
 ) -> tuple[ChatCall, RequestFacts]:
-    """Takes the hub's own fields (`provider`, `models`) out of `body`. Raises HubError 400, 404."""
+    """Takes the hub's own fields (`provider`, `models`) out of `body`. Raises HubError 400, 404.
+
+    `raw` is what `body` was read from, and may be sent on; b"" where `body` was made otherwise.
+    This is one flat pass over a plain body, the common one; for any other `parse_any` is asked.
+    """
+    if not PLAIN_FIELDS.issuperset(body):
+        return parse_any(body, raw, snapshot)
+    requested, messages = body.get("model"), body.get("messages")
+    stream, options = body.get("stream", False), body.get("stream_options", _NO_OPTIONS)
+    cap = body.get("max_completion_tokens", body.get("max_tokens", _NO_CAP))
+    if (
+        type(requested) is not str
+        or not 0 < len(requested) <= MAX_NAME_CHARS
+        or type(messages) is not list
+        or not messages
+        or (stream is not True and stream is not False)
+        or type(options) is not dict
+        or (cap is not _NO_CAP and (type(cap) is not int or not 1 <= cap <= MAX_OUTPUT_TOKENS))
+    ):
+        return parse_any(body, raw, snapshot)
+    text_bytes = 0
+    for message in messages:
+        if type(message) is not dict or len(message) != 2:
+            return parse_any(body, raw, snapshot)
+        text = message.get("content")
+        if type(text) is not str or message.get("role") not in PLAIN_ROLES:
+            return parse_any(body, raw, snapshot)
+        text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    found = resolve(requested, snapshot)
+    capped = cap is not _NO_CAP
+    wants_usage = options.get("include_usage") is True
+    return ChatCall(body, stream, wants_usage, raw, is_plain=True), RequestFacts(
+        requested_model=requested,
+        model=found.model,
+        objective=found.objective,
+        pinned_provider=found.pinned_provider,
+        policy_name=found.policy_name,
+        input_tokens=TOKENS_PER_MESSAGE * len(messages) - (-text_bytes // BYTES_PER_TOKEN),
+        output_tokens=cap if capped and cap < DEFAULT_OUTPUT_TOKENS else DEFAULT_OUTPUT_TOKENS,
+        max_output_tokens=cap if capped else None,
+        stream=stream,
+    )
+
+
+_NO_OPTIONS: dict[str, Any] = {}
+_NO_CAP: Any = object()
+
+
+def parse_any(
+    body: dict[str, Any], raw: bytes, snapshot: Snapshot
+) -> tuple[ChatCall, RequestFacts]:
+    """As `parse_chat`, field by field."""
     requested = _model_name(body)
     messages = _messages(body)
     stream = _optional(body, "stream", bool) or False
@@ -121,7 +178,7 @@ def _max_tokens(body: dict[str, Any]) -> int | None:
     for name in ("max_completion_tokens", "max_tokens"):
         value = _optional(body, name, int)
         if value is not None:
-            if not 1 <= value <= 10_000_000:
+            if not 1 <= value <= MAX_OUTPUT_TOKENS:
                 raise bad_request("invalid_value", f"'{name}' must be at least 1", name)
             return value
     return None

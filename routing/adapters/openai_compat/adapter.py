@@ -13,6 +13,7 @@ from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.openai_compat.answers import finish_word, mend_reasoning, mend_whole_calls
 from routing.adapters.openai_compat.plain import read_plain_text
+from routing.adapters.openai_compat.quick import plain_body
 from routing.adapters.openai_compat.request import build_body
 from routing.adapters.openai_compat.stream import OpenAIStream
 from routing.adapters.quirks import Quirks
@@ -28,9 +29,12 @@ class OpenAICompat(Adapter):
 
     @override
     def build(self, call: ChatCall, endpoint: Endpoint, secret: str) -> BuiltRequest:
-        quirks = quirks_of(endpoint)
-        body, dropped = build_body(call, endpoint)
+        quirks: Quirks = endpoint.provider.quirks
         headers = request_headers(quirks, quirks.auth, secret, stream=call.stream)
+        plain = plain_body(call, endpoint) if call.is_plain else None
+        if plain is not None:
+            return BuiltRequest(quirks.chat_path, headers, plain)
+        body, dropped = build_body(call, endpoint)
         return BuiltRequest(quirks.chat_path, headers, dumps(body), dropped)
 
     @override

@@ -223,14 +223,18 @@ def _drop(body: Body, call: ChatCall, quirks: Quirks) -> tuple[str, ...]:
         return ()
     refused = set(quirks.drop_params)
     if quirks.strict_unknown:
-        known = KNOWN_PARAMS.union(
-            quirks.known_params, quirks.default_params, quirks.rename_params.values()
-        )
-        refused |= body.keys() - known
+        refused |= body.keys() - known_params(quirks)
     found = [name for name in body if name in refused]
     for name in found:
         del body[name]
     return tuple(name for name in found if is_a_loss(name, call.body.get(name)))
+
+
+def known_params(quirks: Quirks) -> frozenset[str]:
+    """What a strict provider takes."""
+    return KNOWN_PARAMS.union(
+        quirks.known_params, quirks.default_params, quirks.rename_params.values()
+    )
 
 
 # --- messages --------------------------------------------------------------------------------

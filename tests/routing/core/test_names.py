@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from routing.core import names as names_module
 from routing.core.errors import HubError
 from routing.core.names import resolve
 from tests.routing.factories import MODEL, endpoint, model, policy, snapshot
@@ -65,3 +67,28 @@ def test_odd_names_are_refused_in_order(name: str) -> None:
         resolve(name, WORLD)
     assert caught.value.status == 404
     assert len(caught.value.message) < 600
+
+
+def test_a_name_is_looked_up_anew_in_each_snapshot() -> None:
+    other = snapshot(endpoint("groq", 1, of=model("vendor/new-model", 9)), aliases={"m": MODEL})
+    assert resolve("m", other).model == MODEL
+    again = msgspec.structs.replace(other, aliases={"m": "vendor/new-model"})
+    assert resolve("m", again).model == "vendor/new-model"
+    with pytest.raises(HubError):
+        resolve("m", WORLD)
+    assert resolve("m", other).model == MODEL
+
+
+def test_what_is_remembered_of_a_snapshot_is_bounded() -> None:
+    names = [f"{'x' * n}" for n in range(1, names_module.MAX_RESOLVED + 20)]
+    many = msgspec.structs.replace(WORLD, aliases=dict.fromkeys(names, MODEL))
+    for name in names:
+        assert resolve(name, many).model == MODEL
+    assert 0 < len(names_module._Resolved.of[1]) <= names_module.MAX_RESOLVED
+
+
+def test_a_name_that_was_refused_is_refused_again() -> None:
+    for _ in range(2):
+        with pytest.raises(HubError) as caught:
+            resolve("no/such", WORLD)
+        assert caught.value.status == 404
