@@ -41,6 +41,7 @@ _REFUSED = {
     "prompt": "has no stored prompts: send the text as 'instructions' and 'input'",
     "n": "gives one response to a request: send it several times",
 }
+_ASKS_FOR_NOTHING = {"background": False, "n": 1}
 # Without effect on providers that speak chat. Their answer is whole without them, so they are told.
 _NO_WORD = ("access_programs", "background_options", "context_management", "image", "moderation")
 _INCLUDED = (
@@ -106,7 +107,8 @@ def refuse_impossible(body: Body) -> None:
                 "unsupported_parameter",
             )
     for name, reason in _REFUSED.items():
-        if body.get(name) not in (None, False, 1):
+        value = body.get(name)
+        if value is not None and value != _ASKS_FOR_NOTHING.get(name):
             raise refusal(name, f"This hub {reason}", "unsupported_parameter")
 
 

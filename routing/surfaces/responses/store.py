@@ -7,7 +7,6 @@ response gets 503, because answering without the earlier turns would be wrong.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -21,8 +20,6 @@ from routing.surfaces.responses.ids import response_of_item
 
 log = logging.getLogger("panelboard.responses")
 
-READ_S = 5.0
-KEEP_S = 2.0  # the client waits for it before the last event
 MOST_REFERENCED = 32  # earlier responses that one request may draw items from
 
 Item = dict[str, Any]
@@ -49,7 +46,10 @@ class ResponseTooLarge(Exception):
 
 
 class ResponseStore(Protocol):
-    """Every call is bound to a project: what another project keeps does not exist for it."""
+    """Every call is bound to a project: what another project keeps does not exist for it.
+
+    None may take longer than a few seconds, because a client waits for it.
+    """
 
     async def get(self, response_id: str, project_id: int) -> KeptResponse | None:
         """Raises StoreUnavailable."""
@@ -141,10 +141,9 @@ class Shelf:
         if self._store is None:
             return False
         try:
-            async with asyncio.timeout(KEEP_S):
-                await self._store.put(kept, self._project_id)
-        except (StoreUnavailable, ResponseTooLarge, TimeoutError) as exc:
-            log.warning("%s is not kept: %s", kept.id, _words(exc))
+            await self._store.put(kept, self._project_id)
+        except (StoreUnavailable, ResponseTooLarge) as exc:
+            log.warning("%s is not kept: %s", kept.id, exc)
             return False
         return True
 
@@ -156,10 +155,9 @@ class Shelf:
 
 async def _answer_of(asked: Awaitable[T]) -> T:
     try:
-        async with asyncio.timeout(READ_S):
-            return await asked
-    except (StoreUnavailable, TimeoutError) as exc:
-        log.warning("stored responses cannot be reached: %s", _words(exc))
+        return await asked
+    except StoreUnavailable as exc:
+        log.warning("stored responses cannot be reached: %s", exc)
         raise HubError(
             503,
             "response_store_unavailable",
@@ -169,10 +167,6 @@ async def _answer_of(asked: Awaitable[T]) -> T:
             retry_after_s=2.0,
             should_retry=True,
         ) from None
-
-
-def _words(exc: Exception) -> str:
-    return str(exc) or "no answer in time"
 
 
 def _references(body: dict[str, Any]) -> list[str]:
