@@ -51,9 +51,12 @@ def caller_of(digest: bytes, snapshot: Snapshot, now_unix_s: float, *, is_live: 
 
 
 def _token(headers: Headers) -> bytes | None:
+    """OpenAI's clients send `authorization`, Anthropic's `x-api-key`; the first one counts."""
     for name, value in headers:
         if name == b"authorization":
             return value[7:].strip() if value[:7].lower() == b"bearer " else value
+        if name == b"x-api-key":
+            return value
     return None
 
 

@@ -188,7 +188,7 @@ class Exchange:
         reply = adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
         raw = reply.raw
         if self.voice is not None and not reply.is_native:
-            raw = self.voice.reply(raw)
+            raw = await self.voice.deliver(raw)
         attempt.last_chunk_at = self.scribe.gateway.monotonic()
         money = self.scribe.price(attempt, reply.usage, reply.output_chars)
         self.scribe.answered(
@@ -282,7 +282,7 @@ class Exchange:
             response_model=reader.response_model,
         )
         if self.speech is not None:
-            last += self.speech.close()
+            last += await self.speech.end()
         if not self.sink.started:
             await self._start_stream(attempt)
         if self.scribe.gateway.waits_for_disk:

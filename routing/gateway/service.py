@@ -34,7 +34,7 @@ from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
 from routing.gateway.scribe import Scribe
 from routing.gateway.spool import SpoolFull
 from routing.gateway.upstream.base import UpstreamClient
-from routing.surfaces.base import Surface, Voice
+from routing.surfaces.base import Asker, Surface, Voice
 
 logger = logging.getLogger("panelboard.gateway")
 
@@ -184,7 +184,13 @@ class Gateway:
     ) -> None:
         scribe.surface = surface.name
         scribe.facts = _facts_of_refused(body)
-        voice = surface.read(body, scribe.request_id_text.decode(), scribe.received_wall)
+        asker = Asker(
+            scribe.request_id_text.decode(),
+            scribe.received_wall,
+            scribe.caller.project_id,
+            headers,
+        )
+        voice = await surface.open(body, asker)
         call, facts = parse_chat(voice.chat, b"", self.snapshot)
         call = msgspec.structs.replace(call, wants_usage=True, native=voice.native)
         await self.run(scribe, sink, call, facts, voice=voice)

@@ -7,9 +7,9 @@ that nothing the dialect can say gets lost on the way.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from routing.adapters.base import NativeCall
+from routing.adapters.base import Headers, NativeCall
 from routing.core.errors import HubError
 
 
@@ -21,6 +21,10 @@ class VoiceStream(Protocol):
     def close(self) -> bytes:
         """The answer ended well: whatever the dialect still owes its client."""
         ...
+
+    async def end(self) -> bytes:
+        """`close`, after whatever has to be done before the client may see the end."""
+        return self.close()
 
     def broken(self, error: HubError) -> bytes:
         """The answer broke after it had begun: the dialect's own error event."""
@@ -38,11 +42,28 @@ class Voice(Protocol):
         """From an OpenAI chat completion (JSON) to the dialect's whole answer (JSON)."""
         ...
 
+    async def deliver(self, answer: bytes) -> bytes:
+        """`reply`, after whatever has to be done before the client may see it."""
+        return self.reply(answer)
+
     def open_stream(self) -> VoiceStream: ...
+
+
+class Asker(NamedTuple):
+    """Who asks, and what of the request is not in its body."""
+
+    request_id: str
+    now_unix_s: float
+    project_id: int
+    headers: Headers
 
 
 class Surface(Protocol):
     name: str  # as it is written in the log: chat, messages, responses, completions
+
+    async def open(self, body: dict[str, Any], asker: Asker) -> Voice:
+        """`read`, with what has to be fetched for it first. Raises HubError 400 and 503."""
+        return self.read(body, asker.request_id, asker.now_unix_s)
 
     def read(self, body: dict[str, Any], request_id: str, now_unix_s: float) -> Voice:
         """Raises HubError 400 naming the field that is wrong."""

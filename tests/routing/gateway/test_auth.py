@@ -68,3 +68,9 @@ def test_while_postgres_is_away_an_unknown_key_is_503_and_a_known_one_is_served(
 
 def test_a_malformed_key_is_401_even_while_postgres_is_away() -> None:
     assert refused(b"Bearer x", is_live=False).status == 401
+
+
+def test_a_key_may_come_as_anthropics_clients_send_it() -> None:
+    world = snapshot(endpoint("groq", 1), callers={digest_of(TOKEN, PEPPER): caller()})
+    digest = digest_in([(b"x-api-key", TOKEN)], PEPPER)
+    assert caller_of(digest, world, 1000.0, is_live=True).key_id == 1
