@@ -20,6 +20,7 @@ from routing.adapters.anthropic.native import (
     BETA_HEADER,
     VERSION_HEADER,
     CarriedHeaders,
+    block_chars,
     carried_headers,
     native_body,
     native_of,
@@ -75,7 +76,7 @@ class Anthropic(Adapter):
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
         document = _answer_in(body, headers, quirks_of(endpoint))
-        message = message_from(blocks_of(document))
+        blocks = blocks_of(document)
         raw_usage = dict_of(document.get("usage"))
         reply = Reply(
             raw=body,
@@ -83,10 +84,12 @@ class Anthropic(Adapter):
             usage_raw=dumps(raw_usage) if raw_usage else b"",
             finish_reason=finish_word(document.get("stop_reason")),
             response_model=text_of(document.get("model")),
-            output_chars=content_chars(message),
+            output_chars=sum(map(block_chars, blocks)),
             is_native=native_of(call) is not None,
         )
         if not reply.is_native:
+            message = message_from(blocks)
+            reply.output_chars = content_chars(message)
             reply.raw = dumps(self._completion(document, message, reply, endpoint))
         return reply
 

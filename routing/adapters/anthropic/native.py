@@ -9,7 +9,7 @@ from routing.adapters.anthropic.foreign import has_foreign, is_foreign
 from routing.adapters.anthropic.messages import is_safe_id, safe_id
 from routing.adapters.base import ChatCall, Headers, NativeCall
 from routing.adapters.forms import is_a_loss
-from routing.adapters.jsonio import dicts_in
+from routing.adapters.jsonio import dicts_in, dumps, text_of
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
@@ -55,6 +55,12 @@ def native_body(
     if call.stream:
         body["stream"] = True
     return body, dropped
+
+
+def block_chars(block: dict[str, Any]) -> int:
+    """Of text, thinking, and a tool's name and input, whoever runs it."""
+    size = sum(len(text_of(block.get(field))) for field in ("text", "thinking", "name"))
+    return size + (len(dumps(block["input"])) if block.get("input") else 0)
 
 
 def _messages(messages: list[Any]) -> list[Any]:

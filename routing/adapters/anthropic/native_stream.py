@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from routing.adapters import sse
 from routing.adapters.anthropic.answers import CumulativeUsage, finish_word
+from routing.adapters.anthropic.native import block_chars
 from routing.adapters.anthropic.thoughts import THOUGHTS
 from routing.adapters.base import ChatCall
 from routing.adapters.jsonio import dict_of, dumps, loads, text_of
@@ -90,8 +91,7 @@ class NativeStream(EventStream):
         """A block that opens without text of its own is no content yet, unless it is whole."""
         block = dict_of(event.get("content_block"))
         kind = text_of(block.get("type"))
-        size = sum(len(text_of(block.get(field))) for field in ("text", "thinking", "name"))
-        size += len(dumps(block["input"])) if block.get("input") else 0
+        size = block_chars(block)
         if size or kind not in ("text", "thinking"):
             self._count(size, is_answer=kind not in THOUGHTS)
 
