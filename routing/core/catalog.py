@@ -9,6 +9,7 @@ import msgspec
 from typing_extensions import override
 
 from routing.core.policies import NO_RULE, PolicyDocument, matching_rule, merged
+from routing.core.limits import Limits
 from routing.core.pricing import PriceSheet
 from routing.core.request import RequestFacts
 
@@ -168,6 +169,7 @@ class Caller(msgspec.Struct, frozen=True):
     policy: Policy | None = None  # the key's, else the project's, else None for the hub's default
     kind: str = "traffic"  # traffic | probe | playground
     expires_at: float | None = None  # Unix seconds
+    limits: Limits | None = None  # None: not limited, so nothing is asked
 
 
 class Snapshot(msgspec.Struct, frozen=True):
