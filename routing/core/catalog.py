@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from routing.core.policies import NO_RULE, PolicyDocument, matching_rule, merged
 from routing.core.limits import Limits
+from routing.core.policies import NO_RULE, PolicyDocument, matching_rule, merged
 from routing.core.pricing import PriceSheet
 from routing.core.request import RequestFacts
 
