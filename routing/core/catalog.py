@@ -29,6 +29,7 @@ __all__ = [
     "Snapshot",
     "Stats",
     "empty_snapshot",
+    "is_named",
 ]
 
 
@@ -112,9 +113,22 @@ class Endpoint(msgspec.Struct, frozen=True):
         """Stable, readable name: `groq:openai/gpt-oss-120b`."""
         return f"{self.provider.slug}:{self.model.name}"
 
+    def is_named(self, names: tuple[str, ...]) -> bool:
+        """By the provider's slug, which covers all it offers, or with quantization or region:
+        `slug/fp8`, `slug/eu`."""
+        return bool(names) and is_named(self.provider.slug, self.quantization, self.region, names)
+
+    def place_in(self, order: tuple[str, ...]) -> int:
+        """Endpoints that are not named come after all that are."""
+        return next((i for i, name in enumerate(order) if self.is_named((name,))), len(order))
+
     @property
     def kind(self) -> str:
         return self.model.kind
+
+
+def is_named(slug: str, quantization: str, region: str, names: tuple[str, ...]) -> bool:
+    return slug in names or f"{slug}/{quantization}" in names or f"{slug}/{region}" in names
 
 
 CAPABILITIES = frozenset(

@@ -66,7 +66,7 @@ class HardFilters:
         wanted, document = self.facts.preferences, self.document
         if _unlisted(endpoint, wanted.only) or _unlisted(endpoint, document.only):
             return Exclusion.NOT_IN_ONLY, "not in `only`"
-        if is_named(endpoint, wanted.ignore) or is_named(endpoint, document.ignore):
+        if endpoint.is_named(wanted.ignore) or endpoint.is_named(document.ignore):
             return Exclusion.IGNORED, "in `ignore`"
         if wanted.allow_fallbacks is False and _unlisted(endpoint, wanted.order):
             return Exclusion.FALLBACKS_OFF, "not in `order`, and fallbacks are off"
@@ -137,21 +137,9 @@ class HardFilters:
         return None
 
 
-def is_named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
-    """By the provider's slug, which covers all it offers, or `slug/quantization`, `slug/region`."""
-    if not names:
-        return False
-    slug = endpoint.provider.slug
-    return (
-        slug in names
-        or f"{slug}/{endpoint.quantization}" in names
-        or f"{slug}/{endpoint.region}" in names
-    )
-
-
 def _unlisted(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
     """An empty list asks for nothing."""
-    return bool(names) and not is_named(endpoint, names)
+    return bool(names) and not endpoint.is_named(names)
 
 
 def _not_in(value: str, listed: tuple[str, ...]) -> bool:

@@ -75,11 +75,8 @@ def rank_lowest_latency(candidates: Sequence[Eligible], context: RankContext) ->
 @objective("ordered")
 def rank_ordered(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
     """The policy's `order` of providers, then the rest by cost."""
-    place = {slug: i for i, slug in enumerate(context.document.order)}
-    last = float(len(place))
-    return _sorted_by(
-        [(float(place.get(c.endpoint.provider.slug, last)), float(c.cost_pico)) for c in candidates]
-    )
+    order = context.document.order
+    return _sorted_by([(float(c.endpoint.place_in(order)), float(c.cost_pico)) for c in candidates])
 
 
 OBJECTIVES["preferred"] = rank_ordered

@@ -13,7 +13,7 @@ from random import Random
 from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
 from routing.core.decision import Candidate, Decision, Exclusion, Plan, Splicer
 from routing.core.draw import DrawTree, Fork, Group, Step
-from routing.core.filters import HardFilters, Verdict, is_named
+from routing.core.filters import HardFilters, Verdict
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
@@ -236,7 +236,7 @@ class _Planner:
             return [list(ranking.order)]
         tiers: dict[tuple[int, bool], list[int]] = {}
         for i in ranking.order:
-            place = _place_in(wanted.order, eligible[i].endpoint)
+            place = eligible[i].endpoint.place_in(wanted.order)
             tiers.setdefault((place, not _meets(eligible[i].numbers, wanted)), []).append(i)
         return [tiers[key] for key in sorted(tiers)]
 
@@ -316,13 +316,6 @@ def _canary_fork(eligible: Sequence[Eligible], ranking: Ranking, canary: _Canary
     first = _groups(eligible, ranking, [i for i in ranking.order if i in places])
     rest = _groups(eligible, ranking, [i for i in ranking.order if i not in places])
     return Fork(share, (*first, *rest), (*rest, *first))
-
-
-def _place_in(order: tuple[str, ...], endpoint: Endpoint) -> int:
-    for place, name in enumerate(order):
-        if is_named(endpoint, (name,)):
-            return place
-    return len(order)
 
 
 def _meets(numbers: Numbers, wanted: ProviderPreferences) -> bool:
