@@ -24,13 +24,12 @@ def blocks_at(content: Any, path: str) -> list[Block]:
 
 
 def parts_of(block: Block, path: str, losses: Losses) -> list[Part]:
-    """Of a block for the reader. What chat cannot say is noted as a loss, and left out."""
+    """Of a block for the reader. Where chat cannot say it, a note to the model stands for it."""
     if block.get("cache_control") is not None:
         losses.hint("cache_control")
     translate = _PARTS.get(block["type"])
     if translate is None:
-        losses.essential(f"content.{block['type']}")
-        return []
+        return _left_out(f"content.{block['type']}", losses)
     return translate(block, path, losses)
 
 
@@ -59,8 +58,7 @@ def _image(block: Block, path: str, losses: Losses) -> list[Part]:
         return [_image_part(_data_url(source, where))]
     if kind == "url":
         return [_image_part(wanted(source, "url", where, str))]
-    losses.essential(f"content.image.source.{kind}")
-    return []
+    return _left_out(f"content.image.source.{kind}", losses)
 
 
 def _image_part(url: str) -> Part:
@@ -74,12 +72,11 @@ def _document(block: Block, path: str, losses: Losses) -> list[Part]:
     source, where = _source(block, path)
     translate = _DOCUMENT_SOURCES.get(source["type"])
     if translate is None:
-        losses.essential(f"content.document.source.{source['type']}")
-        return []
+        return _left_out(f"content.document.source.{source['type']}", losses)
     head = [optional(block, name, path, str) for name in ("title", "context")]
     parts = translate(source, where, head[0] or "", losses)
     labels = [text_part(text) for text in head if text]
-    return [*labels, *parts] if parts else []
+    return [*labels, *parts]
 
 
 def _file_source(source: Block, path: str, title: str, losses: Losses) -> list[Part]:
@@ -120,6 +117,11 @@ _PARTS: dict[str, Callable[[Block, str, Losses], list[Part]]] = {
     "document": _document,
     "search_result": _search_result,
 }
+
+
+def _left_out(name: str, losses: Losses) -> list[Part]:
+    losses.essential(name)
+    return [text_part(f"[Left out here: {name}]")]
 
 
 def _source(block: Block, path: str) -> tuple[Block, str]:

@@ -11,7 +11,7 @@ from routing.adapters.anthropic.native import BETA_HEADER, DIALECT, carried_head
 from routing.adapters.base import Headers, NativeCall
 from routing.adapters.jsonio import dict_of, dumps, loads
 from routing.core.errors import HubError
-from routing.surfaces.base import Surface, Voice
+from routing.surfaces.base import Asker, Surface, Voice
 from routing.surfaces.messages.errors import error_body
 from routing.surfaces.messages.reply import message_from
 from routing.surfaces.messages.request import to_chat
@@ -21,7 +21,10 @@ _OF_THE_HUB = ("provider", "models")
 
 
 class MessagesVoice(Voice):
-    """`essential` names those of `uncarried` without which the answer is to another question."""
+    """`essential` names those of `uncarried` without which the answer is to another question.
+
+    Only a provider of the dialect itself should get a request that has some.
+    """
 
     native: NativeCall  # always given: whatever a client writes here, Anthropic can be sent
 
@@ -55,6 +58,12 @@ class MessagesVoice(Voice):
 
 class MessagesSurface(Surface):
     name = "messages"
+
+    @override
+    async def open(self, body: dict[str, Any], asker: Asker) -> MessagesVoice:
+        voice = self.read(body, asker.request_id, asker.now_unix_s)
+        voice.take_headers(asker.headers)
+        return voice
 
     @override
     def read(self, body: dict[str, Any], request_id: str, now_unix_s: float) -> MessagesVoice:

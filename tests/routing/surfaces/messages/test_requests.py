@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from routing.adapters.anthropic.foreign import UNSIGNED, packed
-from routing.core.errors import HubError
+from routing.adapters.base import ChatCall
+from routing.core.errors import HubError, UpstreamError
+from routing.surfaces.base import Asker
 from routing.surfaces.messages.request import is_closed
+from routing.surfaces.messages.surface import MessagesSurface
+from tests.routing.adapters.support import adapter_of, endpoint_of
 from tests.routing.surfaces.messages.support import ASKED, TOOL, chat_of, voice_of
 
 FUNCTION = {
@@ -219,6 +227,19 @@ def test_what_changes_the_question_is_essential_and_still_goes_to_anthropic(
     assert name in voice.essential
     assert name in voice.uncarried
     assert voice.native.body == {**ASKED, **asked}
+
+
+def test_a_block_that_is_left_out_leaves_a_note_for_the_model() -> None:
+    asked = [{"role": "user", "content": [{"type": "container_upload", "file_id": "f"}]}]
+    assert chat_of(messages=asked)["messages"] == [
+        {"role": "user", "content": "[Left out here: content.container_upload]"}
+    ]
+
+
+async def test_an_opened_request_has_the_clients_headers() -> None:
+    asker = Asker("id", 0.0, 1, [(b"anthropic-beta", b"a-1")])
+    voice = await MessagesSurface().open(dict(ASKED), asker)
+    assert voice.native.headers == ((b"anthropic-beta", b"a-1"),)
 
 
 def test_the_native_body_is_the_clients_without_the_hubs_fields() -> None:
@@ -573,3 +594,84 @@ def test_bad_input_is_refused_by_the_name_of_its_field(asked: dict[str, Any], pa
 )
 def test_a_schema_is_closed_when_all_its_objects_are(schema: dict[str, Any], closed: bool) -> None:
     assert is_closed(schema) is closed
+
+
+# --- whatever comes ----------------------------------------------------------------------------
+
+NAMES = st.sampled_from(
+    [
+        "type",
+        "role",
+        "content",
+        "text",
+        "source",
+        "media_type",
+        "data",
+        "url",
+        "id",
+        "name",
+        "input",
+        "tool_use_id",
+        "thinking",
+        "signature",
+        "title",
+        "citations",
+        "cache_control",
+        "input_schema",
+    ]
+)
+WORDS = st.sampled_from(
+    [
+        "user",
+        "assistant",
+        "system",
+        "text",
+        "image",
+        "document",
+        "tool_use",
+        "tool_result",
+        "thinking",
+        "redacted_thinking",
+        "search_result",
+        "base64",
+        "url",
+        "content",
+        "custom",
+        "auto",
+        "panelboard:e30=",
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=14,
+)
+FIELDS = st.sampled_from(
+    ["messages", "system", "tools", "tool_choice", "thinking", "output_config", "metadata", "stop"]
+)
+ENDPOINTS = [endpoint_of(slug) for slug in ("openai", "groq", "gemini", "anthropic")]
+
+
+BLOCKS = st.builds(lambda kind, more: {**more, "type": kind}, WORDS, st.dictionaries(NAMES, JSON))
+TURNS = st.builds(
+    lambda role, content: {"role": role, "content": content},
+    st.sampled_from(["user", "assistant"]),
+    st.lists(BLOCKS, max_size=2) | st.text(max_size=3),
+)
+ABSURD = st.dictionaries(FIELDS, JSON, max_size=3) | st.builds(
+    lambda messages: {"messages": messages}, st.lists(TURNS, min_size=1, max_size=3)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ABSURD, st.sampled_from(ENDPOINTS))
+def test_an_absurd_request_is_refused_or_can_be_sent_anywhere(
+    asked: dict[str, Any], endpoint: Any
+) -> None:
+    with suppress(HubError):
+        voice = voice_of(**asked)
+        for native in (None, voice.native):
+            call = ChatCall(voice.chat, stream=False, wants_usage=True, native=native)
+            with suppress(UpstreamError):
+                built = adapter_of(endpoint).build(call, endpoint, "s")
+                assert isinstance(json.loads(built.body), dict)
