@@ -33,11 +33,11 @@ class EagerTask:
     __slots__ = (
         "_cancel_requests",
         "_coroutine",
-        "_is_done",
         "_loop",
         "_must_cancel",
         "_on_end",
         "_parked_at",
+        "is_done",
     )
 
     def __init__(
@@ -52,15 +52,15 @@ class EagerTask:
         self._parked_at: asyncio.Future[Any] | None = None
         self._must_cancel = False
         self._cancel_requests = 0
-        self._is_done = False
+        self.is_done = False
         self._step()
 
     def done(self) -> bool:
-        return self._is_done
+        return self.is_done
 
     def cancel(self, msg: object = None) -> bool:
         """Raises CancelledError in the coroutine where it waits. False when it has ended."""
-        if self._is_done:
+        if self.is_done:
             return False
         self._cancel_requests += 1
         if self._parked_at is None or not self._parked_at.cancel():
@@ -109,5 +109,5 @@ class EagerTask:
         self._parked_at = waits_for
 
     def _end(self) -> None:
-        self._is_done = True
+        self.is_done = True
         self._on_end(self)

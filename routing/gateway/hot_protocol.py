@@ -131,26 +131,25 @@ class HotCycle:
 
     async def finish(self, data: bytes = b"") -> None:
         piece = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-        if self._write_last(self._head + piece + LAST_CHUNK):
-            await self._protocol.flow.drain()
-        self._protocol.end_cycle(self)
+        self.finished = True
+        protocol = self._protocol
+        if not self.gone:
+            protocol.transport.write(self._head + piece + LAST_CHUNK)
+            if protocol.flow.write_paused:
+                await protocol.flow.drain()
+        protocol.end_cycle(self)
 
     async def reply(
         self, status: int, headers: Headers, body: bytes, fixed: FixedHeaders = NO_HEADERS
     ) -> None:
-        self.started = True
-        length = b"content-length: %d\r\n\r\n" % len(body)
-        if self._write_last(self._head_bytes(status, headers, fixed, length) + body):
-            await self._protocol.flow.drain()
-        self._protocol.end_cycle(self)
-
-    def _write_last(self, data: bytes) -> bool:
-        """True while the client has to take more of it before the connection is free again."""
-        self.finished = True
-        if self.gone:
-            return False
-        self._protocol.transport.write(data)
-        return self._protocol.flow.write_paused
+        self.started = self.finished = True
+        protocol = self._protocol
+        if not self.gone:
+            length = b"content-length: %d\r\n\r\n" % len(body)
+            protocol.transport.write(self._head_bytes(status, headers, fixed, length) + body)
+            if protocol.flow.write_paused:
+                await protocol.flow.drain()
+        protocol.end_cycle(self)
 
     def close(self) -> None:
         self._on_gone = None
@@ -315,7 +314,7 @@ class HotProtocol(HttpToolsProtocol):
             self.body_timer = None
         work = gateway.chat(self.headers, cycle, cycle.read, digest)
         task = EagerTask(work, self.loop, self.tasks.discard)
-        if not task.done():
+        if not task.is_done:
             self.tasks.add(task)  # type: ignore[arg-type]
 
     def end_cycle(self, cycle: HotCycle) -> None:
@@ -326,7 +325,9 @@ class HotProtocol(HttpToolsProtocol):
             self.transport.close()
         elif not self.pipeline and not self.flow.read_paused:
             self.server_state.total_requests += 1
-            self._rest()
+            self.rests_since = self.loop.time()
+            if self.rest_timer is None:
+                self.rest_timer = self.loop.call_later(self.timeout_keep_alive, self._look_at_rest)
             return
         self.on_response_complete()
 
@@ -344,11 +345,6 @@ class HotProtocol(HttpToolsProtocol):
         return _rendered[1]
 
     # --- rest: the keep-alive limit, without a timer for each request ----------------------------
-    def _rest(self) -> None:
-        self.rests_since = self.loop.time()
-        if self.rest_timer is None:
-            self.rest_timer = self.loop.call_later(self.timeout_keep_alive, self._look_at_rest)
-
     def _look_at_rest(self) -> None:
         self.rest_timer = None
         cycle = self.cycle

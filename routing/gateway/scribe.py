@@ -77,10 +77,6 @@ class Scribe:
         self.overhead_s = 0.0
         self.done = False
 
-    @property
-    def attempts(self) -> int:
-        return self.attempt.no if self.attempt is not None else 0
-
     def decided(self, decision: Decision, record: bytes) -> None:
         self.decision = decision
         self.decision_record = record
@@ -256,7 +252,7 @@ class Scribe:
             outcome=outcome,
             http_status=status,
             error_code=code,
-            attempts=self.attempts,
+            attempts=0 if attempt is None else attempt.no,
             endpoint_id=attempt.endpoint.id if attempt is not None and status == 200 else None,
             ttft_ms=None if content_at is None else (content_at - self.received_at) * 1000.0,
             e2e_ms=(now - self.received_at) * 1000.0,

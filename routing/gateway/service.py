@@ -31,7 +31,7 @@ from routing.gateway.errors import error_body, error_headers, our_fault
 from routing.gateway.exchange import Exchange
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
-from routing.gateway.scribe import Scribe
+from routing.gateway.scribe import NO_FACTS, Scribe
 from routing.gateway.spool import SpoolFull
 from routing.gateway.upstream.base import UpstreamClient
 from routing.surfaces.base import Asker, Surface, Voice
@@ -138,6 +138,7 @@ class Gateway:
         received_at, received_wall = self.monotonic(), self.wall()
         request_id = self.new_request_id(received_wall)
         scribe: Scribe | None = None
+        body: dict[str, Any] = {}
         try:
             if digest is None:
                 caller = self.authenticate(headers, received_wall)
@@ -149,12 +150,14 @@ class Gateway:
             self._admit()
             body = await _load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
             if surface is None:
-                call, facts = self._read_chat(scribe, body, raw)
+                call, facts = parse_chat(body, raw, self.snapshots.current)
                 await self.run(scribe, sink, call, facts)
             else:
                 await self._converse(scribe, sink, body, surface, headers)
         except HubError as error:
             if scribe is not None:
+                if scribe.facts is NO_FACTS:
+                    scribe.facts = _facts_of_refused(body)
                 scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
             await self._refuse(sink, error, request_id, surface)
         except ClientGone:
@@ -165,15 +168,6 @@ class Gateway:
         finally:
             sink.close()
 
-    def _read_chat(
-        self, scribe: Scribe, body: dict[str, Any], raw: bytes
-    ) -> tuple[ChatCall, RequestFacts]:
-        try:
-            return parse_chat(body, raw, self.snapshots.current)
-        except HubError:
-            scribe.facts = _facts_of_refused(body)
-            raise
-
     async def _converse(
         self,
         scribe: Scribe,
@@ -183,7 +177,6 @@ class Gateway:
         headers: Headers,
     ) -> None:
         scribe.surface = surface.name
-        scribe.facts = _facts_of_refused(body)
         asker = Asker(
             scribe.request_id_text.decode(),
             scribe.received_wall,
