@@ -7,6 +7,7 @@ from typing import Any
 from typing_extensions import override
 
 from routing.adapters import sse
+from routing.adapters.anthropic.citations import annotation_of, annotations_in
 from routing.adapters.base import ChatCall
 from routing.adapters.chunks import tool_call
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, loads, text_of
@@ -67,6 +68,7 @@ def message_from(blocks: list[dict[str, Any]]) -> dict[str, Any]:
         "reasoning_content": "".join(thoughts),
         "reasoning_details": details,
         "tool_calls": calls,
+        "annotations": annotations_in(blocks),
     }
     return {**message, **{name: value for name, value in extras.items() if value}}
 
@@ -98,6 +100,9 @@ class AnthropicStream(TranslatedStream):
         self._arguments_sent = False
         self._thinking: list[str] = []
         self._signature = ""
+        self._text_chars = 0
+        self._text_start = 0  # of the open block, in all of the text
+        self._citations: list[Any] = []
 
     @override
     def _on_frame(self, frame: sse.Frame) -> bytes:
@@ -131,6 +136,7 @@ class AnthropicStream(TranslatedStream):
         self._kind = text_of(block.get("type"))
         self._block_index += self._kind in CARRIED
         self._thinking, self._signature, self._arguments_sent = [], "", False
+        self._text_start, self._citations = self._text_chars, []
         if self._kind == "tool_use":
             return self._open_call(block)
         if self._kind == "redacted_thinking":
@@ -157,7 +163,9 @@ class AnthropicStream(TranslatedStream):
             return self._text(text_of(delta.get("text")))
         if kind == "thinking_delta":
             return self._thought(text_of(delta.get("thinking")))
-        if kind == "signature_delta":
+        if kind == "citations_delta":
+            self._citations.append(delta.get("citation"))
+        elif kind == "signature_delta":
             self._signature += text_of(delta.get("signature"))
         elif kind == "input_json_delta" and self._kind == "tool_use":
             return self._arguments(text_of(delta.get("partial_json")))
@@ -167,6 +175,7 @@ class AnthropicStream(TranslatedStream):
         if not text:
             return b""
         self._count(len(text), is_answer=True)
+        self._text_chars += len(text)
         return self._write.delta({"content": text})
 
     def _thought(self, text: str) -> bytes:
@@ -192,7 +201,13 @@ class AnthropicStream(TranslatedStream):
             text = "".join(self._thinking)
             detail = thinking_detail(self._block_index, text, self._signature)
             return self._write.delta({"reasoning_details": [detail]})
-        return b""
+        return self._cited()
+
+    def _cited(self) -> bytes:
+        place = (self._text_start, self._text_chars)
+        made = [annotation_of(citation, *place) for citation in self._citations]
+        annotations = [annotation for annotation in made if annotation is not None]
+        return self._write.delta({"annotations": annotations}) if annotations else b""
 
     def _on_message_delta(self, event: dict[str, Any]) -> bytes:
         self._take_usage(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from routing.adapters.anthropic.citations import without_foreign
 from routing.adapters.anthropic.foreign import has_foreign, is_foreign
 from routing.adapters.anthropic.messages import is_safe_id, safe_id
 from routing.adapters.base import ChatCall, Headers, NativeCall
@@ -71,14 +72,15 @@ def _messages(messages: list[Any]) -> list[Any]:
         if not isinstance(content, list) or not _needs_care(content):
             sent.append(message)
             continue
-        kept = [_with_safe_ids(block) for block in content if not _is_foreign(block)]
+        kept = [_mended(block) for block in content if not _is_foreign(block)]
         if kept:
             sent.append({**message, "content": kept})
     return sent
 
 
 def _needs_care(content: list[Any]) -> bool:
-    return has_foreign(content) or any(_unsafe_fields(block) for block in dicts_in(content))
+    blocks = dicts_in(content)
+    return has_foreign(content) or any(_unsafe_fields(b) or b.get("citations") for b in blocks)
 
 
 def _is_foreign(block: Any) -> bool:
@@ -91,7 +93,8 @@ def _unsafe_fields(block: dict[str, Any]) -> list[str]:
     return [field for field in _ID_FIELDS if field in block and not is_safe_id(block[field])]
 
 
-def _with_safe_ids(block: Any) -> Any:
+def _mended(block: Any) -> Any:
     if not isinstance(block, dict):
         return block
+    block = without_foreign(block)
     return {**block, **{field: safe_id(block[field]) for field in _unsafe_fields(block)}}

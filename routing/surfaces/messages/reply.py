@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from routing.adapters.anthropic.citations import citation_of
 from routing.adapters.anthropic.foreign import UNSIGNED
 from routing.adapters.chunks import stable_call_id
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, loads, text_of
@@ -34,7 +35,8 @@ def message_from(
     message = dict_of(choice.get("message"))
     calls = dicts_in(message.get("tool_calls"))
     text = text_of(message.get("content")) or text_of(message.get("refusal"))
-    texts = [text_block(text)] if text else []
+    cited = [citation_of(each, text) for each in dicts_in(message.get("annotations"))]
+    texts = [text_block(text, [c for c in cited if c is not None])] if text else []
     return {
         **empty_message(request_id, text_of(answer.get("model")) or model),
         "content": [*_thoughts(message), *texts, *_calls(calls, request_id)],

@@ -12,6 +12,7 @@ from typing import Any
 from typing_extensions import override
 
 from routing.adapters import sse
+from routing.adapters.anthropic.citations import citation_of
 from routing.adapters.anthropic.foreign import UNSIGNED
 from routing.adapters.chunks import stable_call_id
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
@@ -82,6 +83,7 @@ class MessagesStream(VoiceStream):
         self._calls: dict[int, _Call] = {}
         self._current: int | None = None  # the call whose block is open
         self._closed_calls: set[int] = set()
+        self._said = ""  # all text so far
         self._late_text = ""  # came in the middle of a call
         self._choice: dict[str, Any] = {}  # the one with the finish reason
         self._usage: Any = None
@@ -140,6 +142,7 @@ class MessagesStream(VoiceStream):
         out = [self._thought(reasoning_text(delta))]
         out += [self._detail(detail) for detail in dicts_in(delta.get("reasoning_details"))]
         out.append(self._text(text_of(delta.get("content")) or text_of(delta.get("refusal"))))
+        out += [self._citation(each) for each in dicts_in(delta.get("annotations"))]
         out += [self._piece_of_call(piece) for piece in dicts_in(delta.get("tool_calls"))]
         return b"".join(out)
 
@@ -174,7 +177,15 @@ class MessagesStream(VoiceStream):
         if not self._may_leave_call():
             self._late_text += text
             return b""
+        self._said += text
         return self._open_block("text", text_block("")) + self._delta("text_delta", text=text)
+
+    def _citation(self, annotation: dict[str, Any]) -> bytes:
+        """Stands beside the text that it is about, so only while that is open."""
+        citation = citation_of(annotation, self._said)
+        if citation is None or self._open != "text":
+            return b""
+        return self._delta("citations_delta", citation=citation)
 
     # --- tool calls ---------------------------------------------------------------------------
 

@@ -75,8 +75,8 @@ def redacted_block(data: str) -> dict[str, Any]:
     return {"type": "redacted_thinking", "data": data}
 
 
-def text_block(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text, "citations": None}
+def text_block(text: str, citations: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    return {"type": "text", "text": text, "citations": list(citations) or None}
 
 
 def tool_use_block(id: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -190,6 +190,13 @@ def test_other_makers_call_ids_are_made_safe_in_call_and_result() -> None:
     assert messages[0]["content"] == [use]  # a retry starts clean
 
 
+def test_only_anthropics_own_citations_go_back_to_it() -> None:
+    own = {"type": "web_search_result_location", "encrypted_index": "aW5k", "url": "https://a.test"}
+    text = {"type": "text", "text": "x", "citations": [{**own, "encrypted_index": UNSIGNED}, own]}
+    messages = [{"role": "assistant", "content": [text]}]
+    assert sent(messages=messages)["messages"][0]["content"] == [{**text, "citations": [own]}]
+
+
 @pytest.mark.parametrize("messages", [None, {}, ["x"], [{"content": ["x", 7]}], [{"content": 7}]])
 def test_absurd_messages_are_left_to_the_provider_to_refuse(messages: Any) -> None:
     assert sent(messages=messages)["messages"] == messages

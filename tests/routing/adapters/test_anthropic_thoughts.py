@@ -10,6 +10,7 @@ import pytest
 from tests.routing.adapters.support import (
     adapter_of,
     call_of,
+    chunks_in,
     endpoint_of,
     message_in,
     open_stream,
@@ -140,6 +141,40 @@ def test_a_failed_tool_can_be_said_to_have_failed() -> None:
     message = {"role": "tool", "tool_call_id": "c", "content": "no such city", "is_error": True}
     [block] = sent_body(CLAUDE, messages=[message])["messages"][0]["content"]
     assert block["is_error"] is True
+
+
+# --- citations ---------------------------------------------------------------------------------
+
+
+def test_cited_pages_are_annotations_streamed_and_whole() -> None:
+    expected = {
+        "type": "url_citation",
+        "url_citation": {
+            "start_index": 0,
+            "end_index": 11,
+            "title": "Weather in Oslo",
+            "url": "https://example.org/oslo",
+        },
+    }
+    body = recorded("anthropic/reply_server_tools.json")
+    reply = adapter_of(CLAUDE).read_reply(call_of(), CLAUDE, [], body)
+    assert reply.body["choices"][0]["message"]["annotations"] == [expected]
+    out = read_all(open_stream(CLAUDE), recorded("anthropic/stream_server_tools.sse"))
+    deltas = [choice["delta"] for chunk in chunks_in(out) for choice in chunk["choices"]]
+    assert [d["annotations"] for d in deltas if "annotations" in d] == [[expected]]
+
+
+def test_pages_are_cited_where_their_text_stands() -> None:
+    page = {"type": "web_search_result_location", "url": "https://a.test", "title": None}
+    blocks = [
+        {"type": "text", "text": "It is "},
+        {"type": "text", "text": "cold", "citations": [page, {"type": "char_location"}]},
+    ]
+    body = json.dumps({"content": blocks, "stop_reason": "end_turn"}).encode()
+    reply = adapter_of(CLAUDE).read_reply(call_of(), CLAUDE, [], body)
+    [annotation] = reply.body["choices"][0]["message"]["annotations"]
+    cited = annotation["url_citation"]
+    assert (cited["start_index"], cited["end_index"], cited["title"]) == (6, 10, "")
 
 
 # --- cache marks -------------------------------------------------------------------------------

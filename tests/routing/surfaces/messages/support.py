@@ -89,7 +89,8 @@ def chunks_of(answer: dict[str, Any]) -> list[bytes]:
     choice = answer["choices"][0]
     message = choice["message"]
     out = [chunk({"role": "assistant", "content": ""})]
-    for field in ("reasoning_content", "reasoning_details", "content", "refusal"):
+    fields = ("reasoning_content", "reasoning_details", "content", "refusal", "annotations")
+    for field in fields:
         value = message.get(field) or ""
         halves = [value] if isinstance(value, list) else [value[:3], value[3:]]
         out += [chunk({field: half}) for half in halves if half]

@@ -44,12 +44,22 @@ CACHED = {
     "prompt_tokens_details": {"cached_tokens": 2000, "cache_write_tokens": 1000},
     "completion_tokens_details": {"reasoning_tokens": 7},
 }
+PAGE = {
+    "type": "url_citation",
+    "url_citation": {
+        "start_index": 3,
+        "end_index": 10,
+        "title": "Oslo",
+        "url": "https://example.org/oslo",
+    },
+}
 ANSWERS: dict[str, dict[str, Any]] = {
     "text": completion(content="Ta cold — 4\u202f°C \u2028 end"),
     "nothing": completion(),
     "length": completion("length", content="Once upon"),
     "refusal": completion("content_filter", refusal="I will not."),
     "cached": completion(usage=CACHED, content="ok"),
+    "cited": completion(content="It is 4 °C.", annotations=[PAGE, {"type": "file_citation"}]),
     "reasoned": completion(content="4", reasoning_content="2 + 2"),
     "signed": completion(
         content="Looking.",
@@ -167,6 +177,19 @@ def test_a_signature_on_a_call_travels_in_a_marked_block_before_it() -> None:
         "data": packed({"call": {"extra_content": GEMINI}}),
     }
     assert use["type"] == "tool_use"
+
+
+def test_a_cited_page_becomes_a_citation() -> None:
+    [block] = content_of(ANSWERS["cited"])
+    assert block["citations"] == [
+        {
+            "type": "web_search_result_location",
+            "cited_text": "is 4 °C",
+            "encrypted_index": UNSIGNED,
+            "title": "Oslo",
+            "url": "https://example.org/oslo",
+        }
+    ]
 
 
 @pytest.mark.parametrize("arguments", ["not json", "[1]", '"x"', '{"a":'])
