@@ -67,6 +67,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Organizations", "apartment", "routing_organization"),
                 _item("Projects", "folder_open", "routing_project"),
                 _item("API keys", "vpn_key", "routing_apikey"),
+                _item("Limits", "speed", "routing_limit"),
                 _item("Access tokens", "token", "routing_accesstoken"),
                 _item("Users", "person", "auth_user"),
                 _item("Groups", "group", "auth_group"),

@@ -1,5 +1,5 @@
 """The admin: facts are edited in forms, everything with consequences goes through services."""
 
-from routing.admin import catalog, credentials, policies, prices, team
+from routing.admin import catalog, credentials, limits, policies, prices, team
 
-__all__ = ["catalog", "credentials", "policies", "prices", "team"]
+__all__ = ["catalog", "credentials", "limits", "policies", "prices", "team"]

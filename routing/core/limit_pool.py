@@ -100,7 +100,7 @@ class Pool(msgspec.Struct):
 
     def sync(self, report: Report, now: float) -> Reply:
         """Counts what is told, then grants what is free. Changes the pool."""
-        self._forget(now)
+        self.forget(now)
         lease = self.leases.get(report.process)
         is_new = lease is None
         if lease is None:
@@ -164,7 +164,8 @@ class Pool(msgspec.Struct):
             found.append(Freed(now + RETURN_S, *held))
         return sorted(found, key=_by_moment)
 
-    def _forget(self, now: float) -> None:
+    def forget(self, now: float) -> None:
+        """Drops what no longer counts; a lease that ended becomes a use at its end."""
         for process, lease in list(self.leases.items()):
             # A clock that was set back must not keep a lease for longer than it was meant to be.
             lease.expires_at = min(lease.expires_at, now + LEASE_S)

@@ -1,5 +1,6 @@
 from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provider
 from routing.models.credential import Credential
+from routing.models.limit import Limit, LimitPool
 from routing.models.policy import Policy, PolicyVersion
 from routing.models.probe import ProbeDay
 from routing.models.stored_response import StoredResponse
@@ -12,6 +13,8 @@ __all__ = [
     "Credential",
     "Endpoint",
     "EndpointStats",
+    "Limit",
+    "LimitPool",
     "Membership",
     "Model",
     "Organization",

@@ -30,8 +30,11 @@ from routing.core.catalog import (
     Stats,
 )
 from routing.core.kinds import CHAT
+from routing.core.limits import Limits, limits_of
 from routing.core.pricing import Price, PriceSheet
 from routing.services.credentials import CredentialUnreadable, unseal
+from routing.services.data_policies import data_policy_of
+from routing.services.limits import core_limit, limits_in_force
 from routing.services.prices import core_row
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,7 @@ def _providers() -> dict[int, Provider]:
             simulated=row.is_simulated,
             quirks=quirks,
             settlement_path=quirks.settlement_path,
+            data_policy=data_policy_of(row.data_policy),
         )
     return found
 
@@ -226,10 +230,24 @@ def _callers(by_policy_id: dict[int, Policy], moment: dt.datetime) -> dict[bytes
         .exclude(expires_at__lte=moment)
         .select_related("project")
     )
-    return {bytes(row.digest): _caller(row, by_policy_id) for row in rows}
+    limits = _limits()
+    return {bytes(row.digest): _caller(row, by_policy_id, limits) for row in rows}
 
 
-def _caller(row: models.ApiKey, by_policy_id: dict[int, Policy]) -> Caller:
+def _limits() -> dict[tuple[str, int], models.Limit]:
+    """By scope and id of what is limited."""
+    rows = limits_in_force()
+    return {
+        ("key", row.key_id) if row.key_id is not None else ("project", row.project_id or 0): row
+        for row in rows
+    }
+
+
+def _caller(
+    row: models.ApiKey,
+    by_policy_id: dict[int, Policy],
+    limits: dict[tuple[str, int], models.Limit],
+) -> Caller:
     own = by_policy_id.get(row.policy_id or 0)
     return Caller(
         key_id=row.pk,
@@ -239,6 +257,16 @@ def _caller(row: models.ApiKey, by_policy_id: dict[int, Policy]) -> Caller:
         policy=own or by_policy_id.get(row.project.policy_id or 0),
         kind=row.kind,
         expires_at=row.expires_at.timestamp() if row.expires_at else None,
+        limits=_limits_of(row, limits) if limits else None,
+    )
+
+
+def _limits_of(row: models.ApiKey, limits: dict[tuple[str, int], models.Limit]) -> Limits | None:
+    own, project = limits.get(("key", row.pk)), limits.get(("project", row.project_id))
+    return limits_of(
+        row.pk,
+        core_limit(own, row.name) if own is not None else None,
+        core_limit(project, row.project.name) if project is not None else None,
     )
 
 
