@@ -96,7 +96,7 @@ class FastUpstream:
         """The connections for a URL and the head of a request to it, checked."""
         target = parse_target(url)
         ready = (self._pool(target), _head(method, target, headers))
-        if isinstance(headers, tuple):
+        if type(headers) is tuple:
             if len(self._ready) >= _MAX_READY:
                 self._ready.clear()
             self._ready[method, url, headers] = ready

@@ -110,6 +110,50 @@ async def test_a_large_body_arrives_whole(client: UpstreamClient) -> None:
         assert provider.requests[0].body == body
 
 
+async def test_each_request_carries_the_headers_it_was_given(client: UpstreamClient) -> None:
+    keys = [b"one", b"two", b"one", b"three"]
+    async with Provider(serving(plain())) as provider:
+        for key in keys:
+            headers = ((b"authorization", key),)
+            await fetch(client, UpstreamRequest("POST", provider.url, headers, b"{}", PATIENT))
+        got = [received.values("authorization") for received in provider.requests]
+    assert got == [[key.decode()] for key in keys]
+
+
+FORMS = {
+    "plain": ([plain(b"plain")], 200, b"plain"),
+    "empty": ([plain(b"")], 200, b""),
+    "chunked": ([chunked(b"chun", b"ked")], 200, b"chunked"),
+    "in slices": ([plain(b"slices")[:30], plain(b"slices")[30:-2], b"es"], 200, b"slices"),
+    "after the head": ([plain(b"later")[:-5], b"later"], 200, b"later"),
+    "refused": ([plain(b"no", "429 Too Many Requests")], 429, b"no"),
+    "no content": ([b"HTTP/1.1 204 No Content\r\n\r\n"], 204, b""),
+    "interim first": ([b"HTTP/1.1 100 Continue\r\n\r\n", plain(b"ok")], 200, b"ok"),
+    "interim with it": ([b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n" + plain(b"ok")], 200, b"ok"),
+    "trailers": ([chunked(b"ok", end=b"0\r\nx-sum: 1\r\n\r\n")], 200, b"ok"),
+}
+
+
+async def test_answers_of_every_form_follow_each_other_on_one_connection(
+    client: UpstreamClient,
+) -> None:
+    pairs = [form for first in FORMS for second in FORMS for form in (first, second)]
+
+    async def script(peer: Peer) -> None:
+        for form in pairs:
+            await peer.request()
+            for piece in FORMS[form][0]:
+                await peer.send(piece)
+                await asyncio.sleep(0.001 if len(FORMS[form][0]) > 1 else 0)
+        await peer.gone()
+
+    async with Provider(script) as provider:
+        for form in pairs:
+            _, status, body = FORMS[form]
+            assert (form, await fetch(client, asking(provider.url))) == (form, (status, body))
+        assert provider.accepted == 1
+
+
 async def test_a_connection_serves_one_request_after_another(client: UpstreamClient) -> None:
     async with Provider(serving(chunked(b"he", b"y"))) as provider:
         for _ in range(5):

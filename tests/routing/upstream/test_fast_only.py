@@ -11,8 +11,9 @@ import pytest
 
 from routing.core.deadlines import Deadlines
 from routing.core.errors import BrokenAnswer, UpstreamTimeout
+from routing.gateway.upstream import fast as fast_module
 from routing.gateway.upstream import pool as pool_module
-from routing.gateway.upstream.base import UpstreamAnswer
+from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
 from routing.gateway.upstream.connection import Connection
 from routing.gateway.upstream.fast import FastUpstream
 from routing.gateway.upstream.guard import Guard, parse_target
@@ -133,6 +134,66 @@ async def test_who_reads_is_told_when_another_closes(client: FastUpstream) -> No
         with pytest.raises(BrokenAnswer) as caught:
             await asyncio.wait_for(reading, 1)
         assert caught.value.code == "closed"
+
+
+async def test_chunks_that_came_together_are_handed_over_together(client: FastUpstream) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(chunked(end=b""))
+        await asyncio.sleep(0.02)
+        await peer.send(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n")
+        await peer.gone()
+
+    async with Provider(script) as provider, opened(client, asking(provider.url)) as answer:
+        assert await anext(answer.chunks()) == b"abc"
+
+
+async def test_who_gave_up_waiting_for_bytes_can_wait_again(client: FastUpstream) -> None:
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(chunked(end=b""))
+        await go_on.wait()
+        await peer.send(b"5\r\nhello\r\n")
+        await asyncio.sleep(0.02)
+        await peer.send(b"5\r\nworld\r\n0\r\n\r\n")
+        await peer.gone()
+
+    async with Provider(script) as provider, opened(client, asking(provider.url)) as answer:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await anext(answer.chunks())
+        go_on.set()
+        await asyncio.sleep(0.05)
+        assert b"".join([part async for part in answer.chunks()]) == b"helloworld"
+        assert [part async for part in answer.chunks()] == []
+
+
+async def test_an_answer_that_has_arrived_is_read_without_waiting(client: FastUpstream) -> None:
+    async with (
+        Provider(serving(plain(b"all of it"))) as provider,
+        opened(client, asking(provider.url)) as answer,
+    ):
+        reading = answer.read(100)
+        with pytest.raises(StopIteration) as caught:
+            reading.send(None)
+        assert caught.value.value == b"all of it"
+
+
+async def test_it_remembers_only_so_many_heads(
+    client: FastUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_module, "_MAX_READY", 3)
+    async with Provider(serving(plain())) as provider:
+        for number in range(10):
+            key = (b"authorization", b"%d" % (number % 5))
+            for headers in ((key,), [key]):
+                request = UpstreamRequest("POST", provider.url, headers, b"{}", PATIENT)
+                assert await fetch(client, request) == (200, b"ok")
+            assert 0 < len(client._ready) <= 3
+        got = [received.values("authorization") for received in provider.requests]
+    assert got == [[str(number % 5)] for number in range(10) for _ in range(2)]
 
 
 class TestPool:
