@@ -14,7 +14,7 @@ from typing_extensions import override
 from routing.adapters.quirks import quirks_from
 from routing.adapters.registry import DIALECTS
 from routing.admin.base import EditedHereAdmin, HistoryAdmin, ModelForm, ReadOnlyInline, each
-from routing.catalog.document import Listing
+from routing.catalog.document import Listing, Promises
 from routing.core.catalog import CAPABILITIES
 from routing.models import Endpoint, Model, Price, Provider
 from routing.services.addresses import AddressRefused, checked_base_url
@@ -37,9 +37,18 @@ class ProviderForm(ModelForm[Provider]):
             "key_env",
             "quirks",
             "listing",
+            "data_policy",
             "source",
             "checked_on",
         )
+
+    def clean_data_policy(self) -> dict[str, Any]:
+        promises: dict[str, Any] = self.cleaned_data["data_policy"] or {}
+        try:
+            msgspec.convert(promises, Promises)
+        except msgspec.ValidationError as exc:
+            raise forms.ValidationError(str(exc)) from None
+        return promises
 
     def clean_base_url(self) -> str:
         try:

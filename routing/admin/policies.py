@@ -25,6 +25,7 @@ from routing.services.policy_rules import MOST_ATTEMPTS
 LISTS = ("order", "only", "ignore", "quantizations", "regions")
 PRICES = ("max_price_input", "max_price_output")
 SLUGS = "provider slugs, separated by commas"
+OWN_FIELDS = frozenset({"objective", "weights", "allow_fallbacks", "max_attempts", *LISTS, *PRICES})
 
 
 class PolicyForm(ModelForm[Policy]):
@@ -41,6 +42,14 @@ class PolicyForm(ModelForm[Policy]):
     max_price_output = forms.CharField(required=False, help_text="US dollars per 1M output tokens")
     quantizations = forms.CharField(required=False, help_text="fp8, bf16, ...; empty means all")
     regions = forms.CharField(required=False, help_text="empty means all")
+    more = forms.JSONField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text=(
+            "every other setting as JSON: slo, canary, stable_by, data_collection, zdr, "
+            "require_parameters, max_price_request, max_price_image, shadow, rules"
+        ),
+    )
     allow_fallbacks = forms.BooleanField(required=False, initial=True)
     max_attempts = forms.IntegerField(min_value=1, max_value=MOST_ATTEMPTS, initial=3)
     make_default = forms.BooleanField(
@@ -66,12 +75,18 @@ class PolicyForm(ModelForm[Policy]):
             policies.check(data.get("name") or self.instance.name, self.document())
         except PolicyInvalid as exc:
             for field, message in exc.problems:
-                self.add_error(field if field in self.fields else None, message)
+                self.add_error(self._place_of(field), message)
         return data
+
+    def _place_of(self, field: str) -> str | None:
+        if field in PolicyDocument.__struct_fields__ and field not in OWN_FIELDS:
+            return "more"
+        return field if field in self.fields else None
 
     def document(self) -> dict[str, Any]:
         data = self.cleaned_data
         return {
+            **(data["more"] or {}),
             "objective": data["objective"],
             **{name: _split(data[name]) for name in LISTS},
             **{name: data[name].strip() or None for name in PRICES},
@@ -79,6 +94,14 @@ class PolicyForm(ModelForm[Policy]):
             "allow_fallbacks": data["allow_fallbacks"],
             "max_attempts": data["max_attempts"],
         }
+
+    def clean_more(self) -> dict[str, Any]:
+        more: Any = self.cleaned_data["more"] or {}
+        if not isinstance(more, dict):
+            raise forms.ValidationError('write an object such as {"zdr": true}')
+        if twice := sorted(OWN_FIELDS & more.keys()):
+            raise forms.ValidationError(f"{', '.join(twice)}: use the field of that name")
+        return more
 
     def clean_weights(self) -> str:
         text: str = self.cleaned_data["weights"]
@@ -98,6 +121,17 @@ def _as_fields(document: dict[str, Any]) -> dict[str, Any]:
         "weights": ", ".join(f"{slug}={share}" for slug, share in typed.weights.items()),
         "allow_fallbacks": typed.allow_fallbacks,
         "max_attempts": typed.max_attempts,
+        "more": _more(typed),
+    }
+
+
+def _more(typed: PolicyDocument) -> dict[str, Any]:
+    """The settings without a field of their own, as far as they differ from the defaults."""
+    plain, usual = msgspec.to_builtins(typed), msgspec.to_builtins(PolicyDocument())
+    return {
+        name: value
+        for name, value in plain.items()
+        if name not in OWN_FIELDS and value != usual[name]
     }
 
 
@@ -148,6 +182,7 @@ class PolicyAdmin(HistoryAdmin[Policy]):
                 {"fields": ("only", "ignore", *PRICES, "quantizations", "regions")},
             ),
             ("When one fails", {"fields": ("allow_fallbacks", "max_attempts")}),
+            ("More", {"fields": ("more",)}),
         ]
 
     @admin.display(description="Version")

@@ -34,6 +34,15 @@ class Listing(Record, frozen=True):
     needs_key: bool = True
 
 
+class Promises(Record, frozen=True):
+    """A provider's own words about prompts and answers; what is not said is not promised."""
+
+    trains_on_prompts: bool | None = None
+    retention_days: Annotated[float, msgspec.Meta(ge=0)] | None = None  # 0: keeps nothing
+    source_url: Text = ""
+    checked_on: dt.date | None = None
+
+
 class ProviderRecord(Record, frozen=True):
     slug: Slug
     name: Label
@@ -43,6 +52,7 @@ class ProviderRecord(Record, frozen=True):
     key_env: tuple[Name, ...] = ()
     quirks: dict[str, Any] = {}
     listing: dict[str, Any] = {}
+    data_policy: dict[str, Any] = {}  # Promises
     lifecycle: Literal["active", "paused", "retired"] = "active"
     source: Text = ""
     checked_on: dt.date | None = None

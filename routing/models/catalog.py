@@ -25,6 +25,11 @@ class Provider(models.Model):
     listing = models.JSONField(
         default=dict, blank=True, help_text="how its model listing tells prices; {} if it does not"
     )
+    data_policy = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="what it promises: trains_on_prompts (true or false), retention_days, source_url",
+    )
     lifecycle = models.CharField(max_length=10, choices=Lifecycle.choices, default=Lifecycle.ACTIVE)
     source = models.CharField(max_length=300, blank=True)
     checked_on = models.DateField(null=True, blank=True)

@@ -18,6 +18,7 @@ from routing.catalog.document import (
     Listing,
     ModelRecord,
     PriceRecord,
+    Promises,
     ProviderRecord,
 )
 from routing.core.catalog import CAPABILITIES
@@ -41,6 +42,10 @@ def provider_problems(record: ProviderRecord) -> Found:
     except msgspec.ValidationError as exc:
         yield "quirks", str(exc)
     yield from _listing_problems(record.listing)
+    try:
+        msgspec.convert(record.data_policy, Promises)
+    except msgspec.ValidationError as exc:
+        yield "data_policy", str(exc)
 
 
 def _listing_problems(listing: dict[str, Any]) -> Found:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from routing.core.catalog import PolicyDocument
 from routing.core.names import OBJECTIVE_SUFFIXES
 from routing.models import ApiKey, Policy, PolicyVersion, Project, Provider
-from routing.services import policy_rules
+from routing.services import policy_offers, policy_rules, policy_words
 
 DEFAULT_NAME = "balanced"
 NAME_LENGTH = 50
@@ -60,7 +60,7 @@ def review(document: Mapping[str, Any]) -> Review:
     typed = policy_rules.converted(document)
     if isinstance(typed, tuple):
         raise PolicyInvalid([typed])
-    known = policy_rules.known_now()
+    known = policy_offers.known_now()
     if found := policy_rules.problems(typed, known):
         raise PolicyInvalid(found)
     left = policy_rules.offers_left(typed, known)
@@ -124,8 +124,7 @@ def explain(document: Mapping[str, Any]) -> str:
     typed = policy_rules.converted(document)
     if isinstance(typed, tuple):
         raise PolicyInvalid([typed])
-    parts = [part for describe in _CLAUSES if (part := describe(typed))]
-    return "; ".join(parts) + "."
+    return policy_words.sentence(typed)
 
 
 def _wrong_name(name: str) -> str:
@@ -155,12 +154,21 @@ def _add_version(policy: Policy, document: PolicyDocument, user: User | None) ->
     # Every field: what is a default today is kept for ever. Through JSON, as it will come back.
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
     current = policy.current
-    if current is not None and current.document == plain:
+    if current is not None and _as_now(current.document) == plain:
         return current
     last = policy.versions.order_by("-version").values_list("version", flat=True).first() or 0
     return PolicyVersion.objects.create(
         policy=policy, version=last + 1, document=plain, created_by=user
     )
+
+
+def _as_now(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the defaults of settings that did not exist when it was saved."""
+    typed = policy_rules.converted(document)
+    if isinstance(typed, tuple):
+        return document
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(typed))
+    return plain
 
 
 def _users_of(policy: Policy) -> str:
@@ -170,69 +178,3 @@ def _users_of(policy: Policy) -> str:
     uses += [f"project {slug}" for slug in projects.values_list("slug", flat=True)[:5]]
     uses += [f"key {name}" for name in keys.values_list("name", flat=True)[:5]]
     return ", ".join(uses)
-
-
-# --- the sentence ---------------------------------------------------------------------------------
-
-_OBJECTIVE_WORDS = {
-    "balanced": "Share requests by price, speed and reliability",
-    "cheapest": "Take the endpoint where this request is cheapest",
-    "fastest": "Take the endpoint with the highest output speed",
-    "lowest-latency": "Take the endpoint that answers soonest",
-    "ordered": "Take providers in their order",
-    "preferred": "Take providers in their order",
-    "weighted": "Share requests by fixed weights",
-}
-
-
-def _say_objective(document: PolicyDocument) -> str:
-    words = _OBJECTIVE_WORDS.get(document.objective, f"Rank by {document.objective}")
-    if document.weights:
-        total = sum(document.weights.values()) or 1
-        shares = [f"{slug} {weight / total:.0%}" for slug, weight in document.weights.items()]
-        words += f" ({', '.join(shares)})"
-    return words
-
-
-def _say_order(document: PolicyDocument) -> str:
-    if not document.order:
-        return ""
-    used = document.objective in ("ordered", "preferred")
-    return f"{'first' if used else 'preferred'} {', then '.join(document.order)}"
-
-
-def _say_providers(document: PolicyDocument) -> str:
-    if document.only and document.ignore:
-        return f"only at {_listed(document.only)}, never at {_listed(document.ignore)}"
-    if document.only:
-        return f"only at {_listed(document.only)}"
-    return f"never at {_listed(document.ignore)}" if document.ignore else ""
-
-
-def _say_kinds(document: PolicyDocument) -> str:
-    parts = []
-    if document.quantizations:
-        parts.append(f"quantized as {_listed(document.quantizations)}")
-    if document.regions:
-        parts.append(f"in {_listed(document.regions)}")
-    return ", ".join(parts)
-
-
-def _say_prices(document: PolicyDocument) -> str:
-    limits = (("input", document.max_price_input), ("output", document.max_price_output))
-    parts = [f"{usd} USD per 1M {side} tokens" for side, usd in limits if usd is not None]
-    return f"at most {' and '.join(parts)}" if parts else ""
-
-
-def _say_attempts(document: PolicyDocument) -> str:
-    if not document.allow_fallbacks or document.max_attempts == 1:
-        return "one attempt, no fallback"
-    return f"up to {document.max_attempts} attempts"
-
-
-_CLAUSES = (_say_objective, _say_order, _say_providers, _say_kinds, _say_prices, _say_attempts)
-
-
-def _listed(values: Iterable[str]) -> str:
-    *most, last = values
-    return f"{', '.join(most)} or {last}" if most else last

@@ -7,62 +7,41 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
-from django.utils import timezone
 
-from routing.core.catalog import PolicyDocument
+from routing.core.catalog import PolicyDocument, is_named
+from routing.core.filters import UNKNOWN_QUANTIZATION
 from routing.core.objectives import OBJECTIVES
-from routing.core.pricing import Price as PriceRow
-from routing.core.pricing import PriceSheet
-from routing.core.usage import Meter
-from routing.models import Endpoint, Price, Provider
-from routing.services.prices import core_row
+from routing.core.policies import Canary, Rule, Shadow, merged
+from routing.services import policy_parts
+from routing.services.catalog_rules import unknown
+from routing.services.policy_offers import Known, Offer
 
 MOST_ATTEMPTS = 5
-MOST_PRICE_DECIMALS = 6
+PRICE_FIELDS = {  # what the price is per, and the most decimals
+    "max_price_input": ("1M tokens", 6),
+    "max_price_output": ("1M tokens", 6),
+    "max_price_request": ("request", 12),
+    "max_price_image": ("image", 12),
+}
 LARGEST_WEIGHT = 1_000_000
-MEASURED_OBJECTIVES = ("fastest", "lowest-latency")
+MEASURED_OBJECTIVES = ("fastest", "lowest-latency", "slo-cheapest")
+DRAWING_OBJECTIVES = ("balanced", "weighted")
 GENERAL = ""  # the field of a problem that belongs to the whole policy
 
 Found = Iterator[tuple[str, str]]
 Doubts = Iterator[str]
 
 
-class Offer(msgspec.Struct, frozen=True):
-    """An endpoint that can be routed to, as far as policies look at it."""
-
-    provider: str
-    model: str
-    quantization: str
-    region: str
-    is_measured: bool
-    input_usd: Decimal | None
-    output_usd: Decimal | None
-
-
-class Known(msgspec.Struct, frozen=True):
-    providers: frozenset[str]
-    offers: tuple[Offer, ...]
-
-
-def known_now() -> Known:
-    """Three queries."""
-    return Known(
-        providers=frozenset(Provider.objects.values_list("slug", flat=True)),
-        offers=tuple(_offers()),
-    )
-
-
 def converted(document: Mapping[str, Any]) -> PolicyDocument | tuple[str, str]:
     """The typed document, or what is wrong with its form as (field, message)."""
-    unknown = [str(key) for key in document if key not in PolicyDocument.__struct_fields__]
-    if unknown:
-        return unknown[0], _unknown("setting", unknown[0], PolicyDocument.__struct_fields__)
+    strangers = [str(key) for key in document if key not in PolicyDocument.__struct_fields__]
+    if strangers:
+        return strangers[0], unknown("setting", strangers[0], PolicyDocument.__struct_fields__)
     try:
         return msgspec.convert(document, PolicyDocument)
     except msgspec.ValidationError as exc:
@@ -72,7 +51,42 @@ def converted(document: Mapping[str, Any]) -> PolicyDocument | tuple[str, str]:
 
 def problems(document: PolicyDocument, known: Known) -> list[tuple[str, str]]:
     found = [problem for rule in _RULES for problem in rule(document, known)]
-    return found or list(_leaves_nothing(document, known))
+    return found or list(_leaves_nothing(document, known)) or _problems_of_rules(document, known)
+
+
+def _problems_of_rules(document: PolicyDocument, known: Known) -> list[tuple[str, str]]:
+    """Each rule's conditions, and the settings as they are while it holds."""
+    models = frozenset(offer.model for offer in known.offers)
+    found: list[tuple[str, str]] = []
+    for i, rule in enumerate(document.rules):
+        name = rule.name or f"rule {i + 1}"
+        messages = [
+            *policy_parts.problems_of_rule(rule, models),
+            *_problems_of_settings(document, rule, known),
+        ]
+        found += [("rules", f"{name}: {message}") for message in messages]
+    return found
+
+
+def _problems_of_settings(document: PolicyDocument, rule: Rule, known: Known) -> Iterator[str]:
+    settings = settings_under(document, rule)
+    if isinstance(settings, str):
+        yield settings
+        return
+    for field, message in problems(settings, known):
+        if field in rule.then or not policy_parts.is_unused(settings, field):
+            yield f"{field}: {message}"
+
+
+def settings_under(document: PolicyDocument, rule: Rule) -> PolicyDocument | str:
+    """The settings while the rule holds, or what is wrong with what it changes."""
+    strangers = [name for name in rule.then if name not in PolicyDocument.__struct_fields__]
+    if strangers:
+        return unknown("setting", strangers[0], PolicyDocument.__struct_fields__)
+    try:
+        return merged(document, rule)
+    except msgspec.ValidationError as exc:
+        return str(exc).replace("$.", "")
 
 
 def warnings(document: PolicyDocument, known: Known) -> list[str]:
@@ -91,14 +105,14 @@ def offers_left(document: PolicyDocument, known: Known) -> list[Offer]:
 
 def _objective(document: PolicyDocument, known: Known) -> Found:
     if document.objective not in OBJECTIVES:
-        yield "objective", _unknown("objective", document.objective, tuple(OBJECTIVES))
+        yield "objective", unknown("objective", document.objective, tuple(OBJECTIVES))
 
 
 def _provider_names(document: PolicyDocument, known: Known) -> Found:
     for field in ("order", "only", "ignore", "weights"):
         for slug in getattr(document, field):
-            if slug not in known.providers:
-                yield field, _unknown("provider", slug, tuple(known.providers))
+            if slug.partition("/")[0] not in known.providers:
+                yield field, unknown("provider", slug, tuple(known.providers))
 
 
 def _repeated(document: PolicyDocument, known: Known) -> Found:
@@ -112,17 +126,31 @@ def _contradictions(document: PolicyDocument, known: Known) -> Found:
     for slug in document.only:
         if slug in document.ignore:
             yield "ignore", f"{slug} is both in only and in ignore: take it out of one"
-    for field in ("order", "weights"):
-        for slug in getattr(document, field):
-            if slug in document.ignore:
+    for field, slugs in _named_first(document):
+        for slug in slugs:
+            provider = slug.partition("/")[0]
+            if provider in document.ignore:
                 yield field, f"{slug} can never be reached: it is in ignore"
-            elif document.only and slug not in document.only:
+            elif document.only and not _reaches(document.only, provider):
                 yield field, f"{slug} can never be reached: it is not in only"
+
+
+def _named_first(document: PolicyDocument) -> Iterator[tuple[str, Iterable[str]]]:
+    yield "order", document.order
+    yield "weights", document.weights
+    for field in ("canary", "shadow"):
+        part: Canary | Shadow | None = getattr(document, field)
+        if part is not None:
+            yield field, (part.provider,)
+
+
+def _reaches(only: Iterable[str], provider: str) -> bool:
+    return any(name.partition("/")[0] == provider for name in only)
 
 
 def _weights(document: PolicyDocument, known: Known) -> Found:
     is_weighted = document.objective == "weighted"
-    if document.weights and not is_weighted:
+    if document.weights and not policy_parts.is_used(document, "weighted"):
         yield "weights", 'weights have a meaning only with the objective "weighted"'
     if is_weighted and not any(document.weights.values()):
         yield "weights", 'the objective "weighted" needs at least one provider with a share'
@@ -137,18 +165,19 @@ def _order(document: PolicyDocument, known: Known) -> Found:
 
 
 def _max_prices(document: PolicyDocument, known: Known) -> Found:
-    for field in ("max_price_input", "max_price_output"):
+    for field, (unit, most_decimals) in PRICE_FIELDS.items():
         text = getattr(document, field)
-        if text is not None and (message := _wrong_price(text)):
+        if text is not None and (message := wrong_price(text, unit, most_decimals)):
             yield field, message
 
 
-def _wrong_price(text: str) -> str:
+def wrong_price(text: str, unit: str, most_decimals: int) -> str:
+    """What is wrong with it, or ""."""
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
-        return f'{text[:40]!r} is not a price: write US dollars per 1M tokens such as "0.60"'
+        return f'{text[:40]!r} is not a price: write US dollars per {unit} such as "0.60"'
     decimals = len(text.partition(".")[2])
-    if decimals > MOST_PRICE_DECIMALS:
-        return f"{text[:40]} has more than {MOST_PRICE_DECIMALS} decimals"
+    if decimals > most_decimals:
+        return f"{text[:40]} has more than {most_decimals} decimals"
     return ""
 
 
@@ -157,12 +186,25 @@ def _attempts(document: PolicyDocument, known: Known) -> Found:
         yield "max_attempts", f"must be between 1 and {MOST_ATTEMPTS}"
 
 
+def _copies(document: PolicyDocument, known: Known) -> Found:
+    for field in ("canary", "shadow"):
+        part: Canary | Shadow | None = getattr(document, field)
+        if part is not None and part.provider not in known.providers:
+            yield field, unknown("provider", part.provider, tuple(known.providers))
+    if document.shadow is not None:
+        message = wrong_price(document.shadow.max_usd_per_day, "day", 6)
+        if message:
+            yield "shadow", message
+
+
 def _kinds(document: PolicyDocument, known: Known) -> Found:
     for field, attribute in (("quantizations", "quantization"), ("regions", "region")):
         existing = {getattr(offer, attribute) for offer in known.offers} - {""}
+        if attribute == "quantization":
+            existing.add(UNKNOWN_QUANTIZATION)
         for value in getattr(document, field):
             if known.offers and value not in existing:
-                yield field, _unknown(attribute, value, tuple(existing))
+                yield field, unknown(attribute, value, tuple(existing))
 
 
 _RULES: tuple[Callable[[PolicyDocument, Known], Found], ...] = (
@@ -175,6 +217,10 @@ _RULES: tuple[Callable[[PolicyDocument, Known], Found], ...] = (
     _max_prices,
     _attempts,
     _kinds,
+    policy_parts.choices,
+    policy_parts.service_level,
+    policy_parts.shares,
+    _copies,
 )
 
 
@@ -206,16 +252,31 @@ def _at_most(limit: str | None, price: Decimal | None) -> bool:
         return True
 
 
+def _is_named(offer: Offer, names: tuple[str, ...]) -> bool:
+    return is_named(offer.provider, offer.quantization, offer.region, names)
+
+
+def _quantization(offer: Offer) -> str:
+    return offer.quantization or UNKNOWN_QUANTIZATION
+
+
 _FILTERS: tuple[tuple[str, Callable[[PolicyDocument, Offer], bool]], ...] = (
-    ("only", lambda document, offer: not document.only or offer.provider in document.only),
-    ("ignore", lambda document, offer: offer.provider not in document.ignore),
+    ("only", lambda document, offer: not document.only or _is_named(offer, document.only)),
+    ("ignore", lambda document, offer: not _is_named(offer, document.ignore)),
     (
         "quantizations",
         lambda document, offer: (
-            not document.quantizations or offer.quantization in document.quantizations
+            not document.quantizations or _quantization(offer) in document.quantizations
         ),
     ),
     ("regions", lambda document, offer: not document.regions or offer.region in document.regions),
+    (
+        "data_collection",
+        lambda document, offer: (
+            document.data_collection != "deny" or offer.data_policy.trains_on_prompts is False
+        ),
+    ),
+    ("zdr", lambda document, offer: not document.zdr or offer.data_policy.retention_days == 0),
     (
         "max_price_input",
         lambda document, offer: _at_most(document.max_price_input, offer.input_usd),
@@ -250,7 +311,7 @@ def _unmeasured(document: PolicyDocument, known: Known, left: Sequence[Offer]) -
 
 
 def _unused_order(document: PolicyDocument, known: Known, left: Sequence[Offer]) -> Doubts:
-    if document.order and document.objective not in ("ordered", "preferred"):
+    if document.order and not policy_parts.is_used(document, "ordered", "preferred"):
         yield f'the order is used by ":preferred" alone; the objective is {document.objective}'
 
 
@@ -263,56 +324,19 @@ def _unnamed_in_weights(document: PolicyDocument, known: Known, left: Sequence[O
             yield f"{len(models - reached)} models are at no provider with a share: fallbacks only"
 
 
+def _nothing_drawn(document: PolicyDocument, known: Known, left: Sequence[Offer]) -> Doubts:
+    if (
+        document.stable_by
+        and document.canary is None
+        and not policy_parts.is_used(document, *DRAWING_OBJECTIVES)
+    ):
+        yield f"stable_by changes nothing: the objective {document.objective} draws nothing"
+
+
 _DOUBTS: tuple[Callable[[PolicyDocument, Known, Sequence[Offer]], Doubts], ...] = (
     _no_fallback,
     _unmeasured,
     _unused_order,
     _unnamed_in_weights,
+    _nothing_drawn,
 )
-
-
-# --- the catalog as policies see it ---------------------------------------------------------------------
-
-
-def _offers() -> Iterator[Offer]:
-    now = timezone.now()
-    sheets = _sheets()
-    rows = Endpoint.objects.filter(
-        provider__lifecycle=Provider.Lifecycle.ACTIVE,
-        status__in=(Endpoint.Status.ACTIVE, Endpoint.Status.DEPRECATED),
-    ).select_related("provider", "model", "stats")
-    for row in rows:
-        sheet = sheets.get(row.pk)
-        if sheet is None and not row.is_free:
-            continue
-        rates = sheet.at(now) if sheet else {}
-        yield Offer(
-            provider=row.provider.slug,
-            model=row.model.name,
-            quantization=row.quantization,
-            region=row.region,
-            is_measured=hasattr(row, "stats") and row.stats.n > 0,
-            input_usd=_usd(rates, Meter.INPUT),
-            output_usd=_usd(rates, Meter.OUTPUT),
-        )
-
-
-def _sheets() -> dict[int, PriceSheet]:
-    rows: dict[int, list[PriceRow]] = {}
-    wanted = Price.objects.filter(state=Price.State.APPROVED, meter__in=(Meter.INPUT, Meter.OUTPUT))
-    for row in wanted:
-        rows.setdefault(row.endpoint_id, []).append(core_row(row))
-    return {endpoint_id: PriceSheet(found) for endpoint_id, found in rows.items()}
-
-
-def _usd(rates: Mapping[Meter, PriceRow], meter: Meter) -> Decimal | None:
-    row = rates.get(meter)
-    return row.unit_price_usd if row else None
-
-
-def _unknown(what: str, name: str, existing: Sequence[str]) -> str:
-    near = get_close_matches(name, existing, n=3, cutoff=0.5)
-    hint = (
-        f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(existing))}"
-    )
-    return f"unknown {what} {name[:60]!r}; {hint if existing else 'none exists yet'}"

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
-from routing.core.catalog import PolicyDocument
+from routing.core.catalog import DataPolicy, PolicyDocument
 from routing.models import Policy, Provider
 from routing.services import keys, policies
 from routing.services.policies import PolicyInvalid
+from routing.snapshots import load_snapshot
 from tests.routing.edge import documents
 from tests.routing.edge.documents import BIG
 
@@ -35,6 +38,75 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"max_price_output": "-1"}, "max_price_output", "is not a price"),
     ({"max_price_output": "0.1234567"}, "max_price_output", "decimals"),
     ({"max_attempts": 0}, "max_attempts", "between 1 and 5"),
+    ({"max_price_request": "free"}, "max_price_request", "dollars per request"),
+    ({"only": ["alpha/fp8", "gamma/fp8"]}, "only", "unknown provider 'gamma/fp8'"),
+    ({"objective": "slo-cheapest"}, "slo", "needs a level"),
+    ({"objective": "slo-cheapest", "slo": {}}, "slo", "needs a level"),
+    ({"slo": {"ttft_p95_ms": 800}}, "slo", 'objective "slo-cheapest"'),
+    ({"objective": "slo-cheapest", "slo": {"ttft_p95_ms": 0}}, "slo", "above 0"),
+    ({"objective": "slo-cheapest", "slo": {"success_rate": 99.5}}, "slo", "write 0.995"),
+    ({"slo": {"ttft": 1}}, "slo", "ttft"),
+    ({"canary": {"provider": "gamma", "share": 0.1}}, "canary", "unknown provider 'gamma'"),
+    ({"canary": {"provider": "beta", "share": 5}}, "canary", "write 0.05"),
+    (
+        {"canary": {"provider": "beta", "share": 0.1}, "ignore": ["beta"]},
+        "canary",
+        "never be reached",
+    ),
+    ({"shadow": {"provider": "beta", "share": 0}}, "shadow", "above 0"),
+    (
+        {"shadow": {"provider": "beta", "share": 1, "max_usd_per_day": "much"}},
+        "shadow",
+        "is not a price",
+    ),
+    ({"stable_by": "user"}, "stable_by", "there are conversation, key"),
+    ({"data_collection": "denied"}, "data_collection", "did you mean deny"),
+    ({"data_collection": "deny"}, "data_collection", "leaves no endpoint"),
+    ({"zdr": True}, "zdr", "leaves no endpoint"),
+    ({"rules": [{"when": {}, "then": {}}]}, "rules", "rule 1: it changes nothing"),
+    ({"rules": [{"when": {"model": "x"}, "then": {}}]}, "rules", "unknown field"),
+    (
+        {"rules": [{"when": {"needs": ["sight"]}, "then": {"zdr": False}}]},
+        "rules",
+        "unknown capability 'sight'",
+    ),
+    (
+        {"rules": [{"when": {"weekdays": ["monday"]}, "then": {"zdr": False}}]},
+        "rules",
+        "did you mean mon",
+    ),
+    (
+        {"rules": [{"when": {"utc_from": "8:30"}, "then": {"zdr": False}}]},
+        "rules",
+        "write 08:30",
+    ),
+    (
+        {"rules": [{"when": {"models": ["openai/*", "nobody/*"]}, "then": {"zdr": False}}]},
+        "rules",
+        "unknown model 'nobody/*'",
+    ),
+    (
+        {
+            "rules": [
+                {
+                    "when": {"input_tokens_from": 10, "input_tokens_until": 10},
+                    "then": {"zdr": False},
+                }
+            ]
+        },
+        "rules",
+        "no request is between",
+    ),
+    (
+        {"rules": [{"name": "night", "when": {}, "then": {"only": ["gamma"]}}]},
+        "rules",
+        "night: only: unknown provider 'gamma'",
+    ),
+    ({"rules": [{"when": {}, "then": {"rules": []}}]}, "rules", "cannot change rules"),
+    ({"rules": [{"when": {}, "then": {"onyl": []}}]}, "rules", "did you mean only"),
+    ({"rules": [{"when": {}, "then": {"max_attempts": "x"}}]}, "rules", "rule 1: Expected `int`"),
+    ({"rules": [{"when": {}, "then": {"objective": "weighted"}}]}, "rules", "at least one"),
+    ({"rules": [{"when": {}, "then": {"ignore": ["alpha", "beta"]}}]}, "rules", "no endpoint"),
     ({"quantizations": ["fp9"]}, "quantizations", "did you mean fp8"),
     ({"regions": ["mars"]}, "regions", "there are eu"),
     ({"ignore": ["alpha", "beta"]}, "ignore", "leaves no endpoint for any model"),
@@ -87,6 +159,58 @@ def test_a_wrong_policy_is_refused_with_field_and_reason(
 )
 def test_a_policy_is_explained_in_one_sentence(document: dict[str, Any], sentence: str) -> None:
     assert policies.review(document).sentence == sentence
+
+
+@pytest.mark.usefixtures("_catalog")
+def test_settings_that_only_a_rule_uses_are_no_mistake() -> None:
+    document = {
+        "objective": "weighted",
+        "weights": {"alpha": 1, "beta": 1},
+        "slo": {"ttft_p95_ms": 900, "success_rate": 0.995},
+        "canary": {"provider": "beta", "share": 0.05},
+        "stable_by": "key",
+        "rules": [
+            {"when": {"tags": ["cheap"]}, "then": {"objective": "cheapest"}},
+            {
+                "name": "night",
+                "when": {"utc_from": "22:00", "utc_until": "06:00", "needs": ["tools"]},
+                "then": {"objective": "slo-cheapest", "only": ["beta"], "canary": None},
+            },
+        ],
+    }
+    review = policies.review(document)
+    assert review.sentence == (
+        "Share requests by fixed weights (alpha 50%, beta 50%); 0.05 of requests first at beta; "
+        "the same endpoint for the same key; up to 3 attempts; "
+        "tagged cheap: objective cheapest; "
+        "needing tools from 22:00 until 06:00 UTC: objective slo-cheapest, only beta, canary None."
+    )
+
+
+@pytest.mark.usefixtures("_catalog")
+def test_a_promise_of_a_provider_lets_it_take_requests_that_need_it() -> None:
+    promised = {"trains_on_prompts": False, "retention_days": 0}
+    Provider.objects.filter(slug="beta").update(data_policy=promised)
+    review = policies.review({"data_collection": "deny", "zdr": True})
+    assert review.endpoints_left == 2
+    assert "promise not to train on prompts and promise to keep nothing" in review.sentence
+    of = {one.provider.slug: one.provider for one in load_snapshot().endpoints.values()}
+    assert of["beta"].data_policy == DataPolicy(trains_on_prompts=False, retention_days=0)
+    assert of["alpha"].data_policy == DataPolicy()
+
+
+@pytest.mark.usefixtures("_catalog")
+def test_a_policy_saved_before_a_setting_existed_is_the_same_policy() -> None:
+    version = policies.save_policy(name="mine", document={"objective": "cheapest"})
+    old = {"objective": "cheapest", "max_attempts": 3}
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # past the guard of history
+        cursor.execute(
+            "UPDATE routing_policyversion SET document = %s WHERE id = %s",
+            [json.dumps(old), version.pk],
+        )
+        cursor.execute("SET session_replication_role = DEFAULT")
+    assert policies.save_policy(name="mine", document={"objective": "cheapest"}) == version
 
 
 @pytest.mark.usefixtures("_catalog")

@@ -1,0 +1,112 @@
+"""What makes single parts of a policy wrong: rules' conditions, service levels, shares, choices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+
+from routing.core.catalog import CAPABILITIES, PolicyDocument
+from routing.core.policies import WEEKDAYS, Match, Rule, ServiceLevel
+from routing.services.catalog_rules import unknown
+
+MOST_RULES = 50
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_USED_BY = {"weights": ("weighted",), "slo": ("slo-cheapest",)}
+_CHOICES = {"data_collection": ("allow", "deny"), "stable_by": ("conversation", "key")}
+
+Found = Iterator[tuple[str, str]]
+
+
+def is_used(document: PolicyDocument, *objectives: str) -> bool:
+    """Whether one of these ranks, be it under a rule."""
+    ranking = {document.objective, *(rule.then.get("objective") for rule in document.rules)}
+    return not ranking.isdisjoint(objectives)
+
+
+def is_unused(settings: PolicyDocument, field: str) -> bool:
+    """Whether a setting is there for another rule's sake."""
+    return field in _USED_BY and settings.objective not in _USED_BY[field]
+
+
+# --- settings ---------------------------------------------------------------------------------------
+
+
+def choices(document: PolicyDocument, known: object) -> Found:
+    for field, allowed in _CHOICES.items():
+        value = getattr(document, field)
+        if value and value not in allowed:
+            yield field, unknown("choice", value, allowed)
+    if len(document.rules) > MOST_RULES:
+        yield "rules", f"at most {MOST_RULES} rules"
+
+
+def service_level(document: PolicyDocument, known: object) -> Found:
+    level = document.slo
+    if document.objective == "slo-cheapest" and level in (None, ServiceLevel()):
+        yield (
+            "slo",
+            (
+                'the objective "slo-cheapest" needs a level: '
+                "ttft_p95_ms, speed_p50_tps or success_rate"
+            ),
+        )
+    if level is None:
+        return
+    if not is_used(document, "slo-cheapest"):
+        yield "slo", 'a service level has a meaning only with the objective "slo-cheapest"'
+    for name in ("ttft_p95_ms", "speed_p50_tps"):
+        figure = getattr(level, name)
+        if figure is not None and not 0 < figure < 1e7:
+            yield "slo", f"{name} must be above 0"
+    if level.success_rate is not None and not 0 < level.success_rate <= 1:
+        yield "slo", "success_rate is a share: write 0.995 for 99.5 %"
+
+
+def shares(document: PolicyDocument, known: object) -> Found:
+    for field, part in (("canary", document.canary), ("shadow", document.shadow)):
+        if part is not None and not 0 < part.share <= 1:
+            yield field, "share must be above 0 and at most 1: write 0.05 for 5 %"
+
+
+# --- conditions of rules ----------------------------------------------------------------------------
+
+
+def problems_of_rule(rule: Rule, models: frozenset[str]) -> Iterator[str]:
+    if not rule.then:
+        yield "it changes nothing: name a setting in `then`"
+    for find in _CONDITIONS:
+        yield from find(rule.when)
+    for name in rule.when.models:
+        if models and not any(fnmatchcase(model, name) for model in models):
+            yield unknown("model", name, tuple(models)[:1000])
+
+
+def _names(when: Match) -> Iterator[str]:
+    for what, values, existing in (
+        ("capability", when.needs, tuple(CAPABILITIES)),
+        ("weekday", when.weekdays, WEEKDAYS),
+    ):
+        for value in values:
+            if value not in existing:
+                yield unknown(what, value, existing)
+
+
+def _sizes(when: Match) -> Iterator[str]:
+    least, end = when.input_tokens_from, when.input_tokens_until
+    if least is not None and least < 0:
+        yield "input_tokens_from must not be negative"
+    if end is not None and end <= (least or 0):
+        yield "input_tokens_until must be above input_tokens_from: no request is between"
+
+
+def _clocks(when: Match) -> Iterator[str]:
+    for field in ("utc_from", "utc_until"):
+        clock = getattr(when, field)
+        if clock and not _CLOCK.fullmatch(clock):
+            yield f"{field}: {clock[:20]!r} is no time of the day: write 08:30"
+    if when.utc_from and when.utc_from == when.utc_until:
+        yield "utc_from and utc_until are the same: no time is between"
+
+
+_CONDITIONS: tuple[Callable[[Match], Iterator[str]], ...] = (_names, _sizes, _clocks)
