@@ -15,7 +15,7 @@ import msgspec
 from analytics.recorder.open_requests import MissingIntent, OpenRequests, Rows, Settle
 from analytics.recorder.quarantine import Quarantine
 from analytics.recorder.segments import Segment, segment_paths
-from analytics.recorder.told import decode
+from analytics.recorder.told import decode_all
 from routing.core.spool import BadSegment, Damaged, Frame
 
 CHECK_WRITER_EVERY_S = 1.0
@@ -161,7 +161,8 @@ class SpoolReader:
         self, segment: Segment, frame: Frame, requests: OpenRequests, rows: Rows
     ) -> None:
         try:
-            requests.take(decode(frame.body), rows)
+            for record in decode_all(frame.body):
+                requests.take(record, rows)
         except MissingIntent as exc:
             self._set_aside(segment, frame, frame.body, f"no intent for {exc}")
         except (msgspec.DecodeError, ValueError, OverflowError) as exc:

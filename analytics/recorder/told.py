@@ -43,10 +43,11 @@ BASES: dict[type, type] = {
     RequestDone: record.RequestDone,
 }
 
+_end_decoder = msgspec.msgpack.Decoder(tuple[Finish, RequestDone])
 _decoder: msgspec.msgpack.Decoder[Intent | Progress | Finish | RequestDone]
 _decoder = msgspec.msgpack.Decoder(Intent | Progress | Finish | RequestDone)
 
 
-def decode(data: bytes) -> record.Record:
+def decode_all(data: bytes) -> tuple[record.Record, ...]:
     """Raises msgspec.DecodeError or ValidationError on bytes that are no record."""
-    return _decoder.decode(data)
+    return _end_decoder.decode(data) if record.is_end(data) else (_decoder.decode(data),)

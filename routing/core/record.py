@@ -11,6 +11,7 @@ that the log stores from the start: charge lines, the decision.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from enum import StrEnum
 
@@ -124,10 +125,12 @@ class RequestDone(msgspec.Struct, frozen=True, array_like=True, tag="R"):
 
 
 Record = Intent | Progress | Finish | RequestDone
+END_MARK = b"\x92"
 
 _encoder = msgspec.msgpack.Encoder()
 _json = msgspec.json.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+_end_decoder = msgspec.msgpack.Decoder(tuple[Finish, RequestDone])
 
 
 def encode_lines(lines: tuple[ChargeLine, ...]) -> bytes:
@@ -135,10 +138,24 @@ def encode_lines(lines: tuple[ChargeLine, ...]) -> bytes:
     return _json.encode(lines)
 
 
-def encode(record: Record) -> bytes:
-    return _encoder.encode(record)
+encode: Callable[[Record], bytes] = _encoder.encode
+
+
+def encode_end(finish: Finish, done: RequestDone) -> bytes:
+    """Both as one, for an attempt whose end is the end of its request."""
+    return _encoder.encode((finish, done))
 
 
 def decode(data: bytes) -> Record:
     """Raises msgspec.DecodeError or ValidationError on bytes that are no record."""
     return _decoder.decode(data)
+
+
+def decode_all(data: bytes) -> tuple[Record, ...]:
+    """As `decode`, of what `encode` or `encode_end` gave."""
+    return _end_decoder.decode(data) if is_end(data) else (_decoder.decode(data),)
+
+
+def is_end(data: bytes) -> bool:
+    """Whether `encode_end` made it: an array of two, and no record has so few fields."""
+    return data[:1] == END_MARK

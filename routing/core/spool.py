@@ -9,9 +9,11 @@ Segment     16 MiB, preallocated with zeros: a header of 64 bytes, then frames, 
             A segment appears under its name complete with header and lock, never half made.
 Header      magic, version, segment number, pid, a random id of the writing process (a pid comes
             back after a restart, this id does not), creation time, CRC-32. `read_header`.
-Frame       u32 length, u32 CRC-32, body; little endian. The body is one encoded record
-            (`routing.core.record.decode`) or the mark of the end. The CRC starts from the header's
-            CRC, so neither a block of an older file nor text that a client sent passes for a frame.
+Frame       u32 length, u32 CRC-32, body; little endian. The body is one encoded record, or the
+            `Finish` and `RequestDone` of a request that ended with this attempt
+            (`routing.core.record.decode_all`), or the mark of the end. The CRC starts from the
+            header's CRC, so neither a block of an older file nor text that a client sent passes
+            for a frame.
 End         `Ended(how)`, the last frame of a segment that was closed properly. `rotated`: the same
             process goes on in its next segment. `closed`: the process ended in good order.
 Liveness    the writer holds an exclusive flock on its current segment, from before the segment has
@@ -142,6 +144,9 @@ def read_header(data: bytes) -> SegmentHeader:
     if version != _VERSION:
         raise BadSegment(f"version {version} is not known here, only {_VERSION}")
     return SegmentHeader(UUID(bytes=process_id), pid, number, created_at, crc)
+
+
+pack_frame_head = _FRAME.pack  # (length of the body, its CRC from the header's on)
 
 
 def pack_frame(body: bytes, header_crc: int) -> bytes:

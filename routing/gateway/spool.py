@@ -21,8 +21,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from routing.core.record import Finish, Intent, Progress, Record, RequestDone, encode
+from routing.core.record import (
+    Finish,
+    Intent,
+    Progress,
+    Record,
+    RequestDone,
+    encode,
+    encode_end,
+)
 from routing.core.spool import FRAME_HEAD_BYTES, HEADER_BYTES, MAX_BODY_BYTES, SEGMENT_BYTES
+from routing.gateway.spool_open import OpenRequests
 from routing.gateway.spool_segment import (
     END_BYTES,
     Author,
@@ -84,7 +93,7 @@ class SpoolWriter:
         self._files = files or Files()
         self._clock = clock
         self._lock = threading.Lock()
-        self._open: dict[bytes, dict[tuple[type, int], bytes]] = {}  # goes into the next segment
+        self._open = OpenRequests()
         self._unsynced: list[bytes] = []
         self._held: list[bytes] = []
         self._done_but_held: list[bytes] = []
@@ -110,10 +119,12 @@ class SpoolWriter:
 
     def has_room(self) -> bool:
         """Whether another request may be admitted. Ask before the first attempt of a request."""
+        wanted = (len(self._open) + 2) * CLOSING_BYTES
+        if self._held or len(self._unsynced) > MAX_UNSYNCED_RECORDS:
+            return False
+        if self._segment.free >= wanted:  # `append` looks again, under the lock
+            return True
         with self._lock:
-            if self._held or len(self._unsynced) > MAX_UNSYNCED_RECORDS:
-                return False
-            wanted = (len(self._open) + 2) * CLOSING_BYTES
             return self._segment.free >= wanted or (
                 self._is_within_cap() and self._can_rotate(wanted)
             )
@@ -126,27 +137,38 @@ class SpoolWriter:
         MAX_BODY_BYTES and RuntimeError after `close` are mistakes of the caller.)
         """
         body = encode(record)
-        if len(body) > MAX_BODY_BYTES:
-            raise ValueError(f"a record of {len(body)} bytes; at most {MAX_BODY_BYTES}")
         with self._lock:
-            if self._is_closed:
-                raise RuntimeError("the spool is closed")
-            _KEEPERS[type(record)](self, record, body)
-        if not self._dirty.is_set():
-            self._dirty.set()
+            try:
+                if (
+                    type(record) is Intent
+                    and not self._held
+                    and record.request_id not in self._open
+                    and self._segment.put_at_once(body, (len(self._open) + 1) * CLOSING_BYTES)
+                ):
+                    self._open[record.request_id] = body
+                    if not self._unsynced:
+                        self._dirty.set()
+                    self._unsynced.append(body)
+                    return
+            except OSError as problem:
+                self._note_failure(problem)
+            self._append_with_care(record, body)
 
     def append_end(self, finish: Finish, done: RequestDone) -> None:
         """The end of an attempt and of its request, in one write. Like two calls of `append`."""
-        bodies: tuple[bytes, ...] = (encode(finish), encode(done))
+        body = encode_end(finish, done)
         with self._lock:
-            if self._end_at_once(bodies):
-                self._open.pop(done.request_id, None)
-                bodies = ()
-        if bodies:
-            self.append(finish)
-            self.append(done)
-        elif not self._dirty.is_set():
-            self._dirty.set()
+            try:
+                if not self._held and self._segment.put_at_once(body, 0):
+                    self._open.pop(done.request_id, None)
+                    if not self._unsynced:
+                        self._dirty.set()
+                    self._unsynced.append(body)
+                    return
+            except OSError as problem:
+                self._note_failure(problem)
+        self.append(finish)
+        self.append(done)
 
     async def durable(self) -> None:
         """With durability `host`: returns when all that was appended so far is on the disk.
@@ -183,6 +205,7 @@ class SpoolWriter:
         self._sync()
         with self._lock:
             self._is_closed = True
+            self._segment.free = 0  # from now on `append` says that it is closed
             if self._held:
                 log.error("spool: %d records could not be written", len(self._held))
             self._close_segment()
@@ -190,26 +213,29 @@ class SpoolWriter:
 
     # --- one rule for each kind of record (the lock is held) ----------------------------------------
 
+    def _append_with_care(self, record: Record, body: bytes) -> None:
+        if len(body) > MAX_BODY_BYTES:
+            raise ValueError(f"a record of {len(body)} bytes; at most {MAX_BODY_BYTES}")
+        if self._is_closed:
+            raise RuntimeError("the spool is closed")
+        _KEEPERS[type(record)](self, record, body)
+        self._dirty.set()
+
     def _keep_intent(self, record: Intent, body: bytes) -> None:
         requests = len(self._open) + (record.request_id not in self._open)
         self._flush_held()
         if self._held or not self._write(body, requests * CLOSING_BYTES):
             raise SpoolFull("the spool has no room for another request")
-        self._open.setdefault(record.request_id, {})[Intent, record.attempt_no] = body
+        self._open.intend(record, body)
 
     def _keep_progress(self, record: Progress, body: bytes) -> None:
         if self._held or not self._write(body, self._promised()):
             self._dropped += 1
-        frames = self._open.get(record.request_id)
-        if frames is not None:
-            frames[Progress, record.attempt_no] = body
+        self._open.progress(record, body)
 
     def _keep_finish(self, record: Finish, body: bytes) -> None:
         self._write_or_hold(body)
-        frames = self._open.get(record.request_id)
-        if frames is not None:
-            frames.pop((Progress, record.attempt_no), None)
-            frames[Finish, record.attempt_no] = body
+        self._open.finish(record, body)
 
     def _keep_done(self, record: RequestDone, body: bytes) -> None:
         if record.request_id in self._open:  # until it is written: it may come to a rotation
@@ -252,19 +278,6 @@ class SpoolWriter:
         self._held.append(body)
         return False
 
-    def _end_at_once(self, bodies: tuple[bytes, ...]) -> bool:
-        """False where it takes more care than one write into a segment with plenty of room."""
-        size = sum(map(len, bodies)) + len(bodies) * FRAME_HEAD_BYTES
-        if self._held or self._is_closed or size > min(self._segment.free, MAX_BODY_BYTES):
-            return False
-        try:
-            self._segment.put_all(bodies)
-        except OSError as problem:
-            self._note_failure(problem)
-            return False
-        self._unsynced.extend(bodies)
-        return True
-
     def _flush_held(self) -> None:
         written = 0
         while written < len(self._held) and self._write_beyond_cap(self._held[written]):
@@ -294,8 +307,7 @@ class SpoolWriter:
         """What the next segment begins with."""
         if self._segment.has_failed:
             yield from self._unsynced
-        for frames in self._open.values():
-            yield from frames.values()
+        yield from self._open.frames()
 
     def _rotate(self) -> bool:
         """False when the disk does not allow it; the old segment then stays, and stays locked."""
@@ -403,7 +415,8 @@ class SpoolWriter:
         with self._lock:
             self._note_failure(problem)
             self._unsynced[:0] = batch
-            self._segment.has_failed = True
+            self._dirty.set()
+            self._segment.fail()
             if not (self._can_rotate(0) and self._rotate()):
                 return
             rewritten = self._segment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterable
@@ -9,12 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
+from zlib import crc32
 
 from routing.core.spool import (
+    FRAME_HEAD_BYTES,
     HEADER_BYTES,
+    MAX_BODY_BYTES,
     UNFINISHED_SUFFIX,
     pack_end,
     pack_frame,
+    pack_frame_head,
     pack_header,
     parse_segment_name,
     read_header,
@@ -31,8 +36,7 @@ class Files:
     def allocate(self, fd: int, size: int) -> None:
         os.posix_fallocate(fd, 0, size)
 
-    def write(self, fd: int, data: bytes, offset: int) -> int:
-        return os.pwrite(fd, data, offset)
+    write = staticmethod(os.pwrite)
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)
@@ -50,32 +54,57 @@ class Author(NamedTuple):
 
 
 class Segment:
-    """Locked for writing while it is open. After a failure it takes nothing any more."""
+    """Locked for writing while it is open. After a failure it takes nothing any more.
 
-    __slots__ = ("_crc", "_fd", "_files", "_size", "_used", "has_failed", "number", "path")
+    `free` is what frames may still take, 0 once it has failed.
+    """
+
+    __slots__ = ("_crc", "_fd", "_files", "_used", "_write", "free", "has_failed", "number", "path")
 
     def __init__(self, fd: int, path: Path, number: int, size: int, crc: int, files: Files) -> None:
         self._fd = fd
         self._files = files
-        self._size = size
+        self._write = files.write
         self._used = HEADER_BYTES
         self._crc = crc
+        self.free = size - HEADER_BYTES - END_BYTES
         self.path = path
         self.number = number
         self.has_failed = False
 
-    @property
-    def free(self) -> int:
-        return 0 if self.has_failed else self._size - self._used - END_BYTES
+    def put_at_once(self, body: bytes, promised: int) -> bool:
+        """False, and nothing written, where it would not leave `promised` bytes free.
+
+        Every request comes here twice, so this is `put` without its calls. Raises OSError.
+        """
+        size = len(body)
+        if size + FRAME_HEAD_BYTES + promised > self.free or size > MAX_BODY_BYTES:
+            return False
+        frame = pack_frame_head(size, crc32(body, self._crc)) + body
+        size += FRAME_HEAD_BYTES
+        try:
+            written = self._write(self._fd, frame, self._used)
+        except OSError:
+            self.fail()
+            raise
+        if written != size:
+            raise self._cut_short()
+        self._used += size
+        self.free -= size
+        return True
 
     def put(self, body: bytes) -> None:
-        self._write(pack_frame(body, self._crc))
+        self._append(pack_frame(body, self._crc))
 
     def put_all(self, bodies: Iterable[bytes]) -> None:
-        self._write(b"".join(pack_frame(body, self._crc) for body in bodies))
+        self._append(b"".join(pack_frame(body, self._crc) for body in bodies))
 
     def end(self, how: str) -> None:
-        self._write(pack_end(how, self._crc))
+        self._append(pack_end(how, self._crc))
+
+    def fail(self) -> None:
+        self.has_failed = True
+        self.free = 0
 
     def sync(self) -> None:
         """Raises OSError at most once: a second fdatasync of a failed file could report success."""
@@ -84,7 +113,7 @@ class Segment:
         try:
             self._files.sync(self._fd)
         except OSError:
-            self.has_failed = True
+            self.fail()
             raise
 
     def close(self) -> None:
@@ -100,16 +129,20 @@ class Segment:
             self.path.unlink()
         os.close(self._fd)
 
-    def _write(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> None:
         try:
-            written = self._files.write(self._fd, data, self._used)
+            written = self._write(self._fd, data, self._used)
         except OSError:
-            self.has_failed = True
+            self.fail()
             raise
         if written != len(data):
-            self.has_failed = True
-            raise OSError(28, "the disk took only a part of a record")
-        self._used += len(data)
+            raise self._cut_short()
+        self._used += written
+        self.free -= written
+
+    def _cut_short(self) -> OSError:
+        self.fail()
+        return OSError(errno.ENOSPC, "the disk took only a part of a record")
 
 
 def create_segment(
@@ -124,7 +157,7 @@ def create_segment(
         for candidate in range(number, number + _MAX_NAME_TRIES):
             header = pack_header(author.process_id, author.pid, candidate, created_at)
             if files.write(fd, header, 0) != HEADER_BYTES:
-                raise OSError(28, "the disk took only a part of a header")
+                raise OSError(errno.ENOSPC, "the disk took only a part of a header")
             path = folder / segment_name(author.process_name, author.pid, candidate)
             try:
                 os.link(unfinished, path)

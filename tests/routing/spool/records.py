@@ -16,7 +16,7 @@ from routing.core.record import (
     Progress,
     Record,
     RequestDone,
-    decode,
+    decode_all,
 )
 from routing.core.spool import (
     HEADER_BYTES,
@@ -127,7 +127,8 @@ class Read:
         self.path = path
         self.header: SegmentHeader = read_header(data)
         self.items = list(scan(bytes_reader(data), self.header, HEADER_BYTES))
-        self.records = [decode(item.body) for item in self.items if isinstance(item, Frame)]
+        frames = [item.body for item in self.items if isinstance(item, Frame)]
+        self.records = [record for body in frames for record in decode_all(body)]
         self.damaged = [item for item in self.items if isinstance(item, Damaged)]
         last = self.items[-1] if self.items else None
         self.ended = last.how if isinstance(last, Ended) else ""

@@ -10,18 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from typing_extensions import override
 
 from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone
 from routing.core.spool import CHECKPOINT_SUFFIX, pack_frame, pack_header, segment_name
 from routing.gateway import spool as spool_module
 from routing.gateway.spool import CLOSING_BYTES, SpoolFull, SpoolWriter
-from routing.gateway.spool_segment import Files
+from tests.routing.spool.disks import PLENTY, SMALL, FaultyFiles, Make
 from tests.routing.spool.records import (
     Read,
     done,
@@ -36,31 +35,6 @@ from tests.routing.spool.records import (
     unsettled,
     whole,
 )
-
-SMALL = 64 * 1024
-PLENTY = 100 * SMALL
-Make = Callable[..., SpoolWriter]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def make(folder: Path) -> Iterator[Make]:
-    made: list[SpoolWriter] = []
-
-    def build(
-        max_bytes: int = PLENTY, durability: str = "process", **options: object
-    ) -> SpoolWriter:
-        settings = {"segment_bytes": SMALL, **options}
-        made.append(SpoolWriter(folder, "gateway", max_bytes, durability, **settings))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield build
-    for writer in made:
-        writer.close()
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -82,45 +56,6 @@ def open_more(writer: SpoolWriter, requests: int, opened: list[bytes]) -> None:
     for request_id in [new_id() for _ in range(requests)]:
         writer.append(intent(request_id))
         opened.append(request_id)
-
-
-class FaultyFiles(Files):
-    """A disk that fails in the way that is switched on."""
-
-    def __init__(self) -> None:
-        self.write_error = 0
-        self.sync_error = 0
-        self.allocate_error = 0
-        self.short_writes = 0
-        self.syncs: list[int] = []
-        self.failed_syncs: list[int] = []
-
-    @override
-    def allocate(self, fd: int, size: int) -> None:
-        self._fail(self.allocate_error)
-        super().allocate(fd, size)
-
-    @override
-    def write(self, fd: int, data: bytes, offset: int) -> int:
-        self._fail(self.write_error)
-        if self.short_writes:
-            self.short_writes -= 1
-            return super().write(fd, data[: len(data) // 2], offset)
-        return super().write(fd, data, offset)
-
-    @override
-    def sync(self, fd: int) -> None:
-        inode = os.fstat(fd).st_ino
-        assert inode not in self.failed_syncs, "a failed file must never be synced again"
-        self.syncs.append(inode)
-        if self.sync_error:
-            self.failed_syncs.append(inode)
-        self._fail(self.sync_error)
-        super().sync(fd)
-
-    def _fail(self, code: int) -> None:
-        if code:
-            raise OSError(code, os.strerror(code))
 
 
 # --- writing and reading ------------------------------------------------------------------------------
@@ -380,11 +315,6 @@ def test_a_record_beyond_all_measure_is_a_mistake(make: Make) -> None:
 # --- failing disks ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def disk() -> FaultyFiles:
-    return FaultyFiles()
-
-
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_a_failing_disk_admits_nobody_and_loses_nothing(
     code: int, make: Make, folder: Path, disk: FaultyFiles, monkeypatch: pytest.MonkeyPatch
@@ -480,9 +410,9 @@ def test_a_failed_sync_after_a_rotation_rescues_both_segments(
     ids = []
     while len(segments(folder)) < 3:
         ids += fill(writer, 1)
+    broken = {path.stat().st_ino for path in segments(folder)}
+    disk.sound = lambda inode: inode not in broken
     monkeypatch.setattr(spool_module, "SYNC_DELAY_S", 0.01)
-    eventually(lambda: disk.failed_syncs)
-    disk.sync_error = 0
     eventually(lambda: len(segments(folder)) > 3 and writer.has_room())
     rescued_in = len(segments(folder))
     ids += fill(writer, 1)
