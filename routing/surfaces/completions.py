@@ -54,6 +54,7 @@ class CompletionsVoice(Voice):
         self.uncarried: tuple[str, ...] = ()
         self.head = head
         self.echoed = prompt if body.get("echo") is True else ""
+        self.wants_usage = dict_of(body.get("stream_options")).get("include_usage") is True
 
     @override
     def reply(self, answer: bytes) -> bytes:
@@ -88,7 +89,7 @@ class CompletionsStream(VoiceStream):
             return b""
         chunk = dict_of(loads(frame.data))
         choices = [self._choice(choice) for choice in dicts_in(chunk.get("choices"))]
-        usage = _usage(chunk)
+        usage = _usage(chunk) if self._voice.wants_usage else {}
         if not any(choices) and not usage:
             return b""
         head = headed(self._voice.head, chunk)

@@ -99,7 +99,7 @@ def response_base(body: Body, response_id: str, created_at: int) -> Body:
         "reasoning": {"effort": None, "summary": None, **dict_of(body.get("reasoning"))},
         "safety_identifier": body.get("safety_identifier"),
         "service_tier": known_tier(body.get("service_tier")),
-        "store": False,
+        "store": body.get("store") is not False,
         "temperature": body.get("temperature"),
         "text": {"format": {"type": "text"}, **_given(dict_of(body.get("text")))},
         "tool_choice": body.get("tool_choice") or "auto",

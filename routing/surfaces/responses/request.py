@@ -42,8 +42,10 @@ _REFUSED = {
     "n": "gives one response to a request: send it several times",
 }
 _ASKS_FOR_NOTHING = {"background": False, "n": 1}
-# Without effect on providers that speak chat. Their answer is whole without them, so they are told.
+# Without effect on providers that speak chat.
 _NO_WORD = ("access_programs", "background_options", "context_management", "image", "moderation")
+# Those of them without which the answer would be to another question.
+_ESSENTIAL = frozenset({"access_programs", "moderation"})
 _INCLUDED = (
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
@@ -75,17 +77,20 @@ _OWN = frozenset(
 _HANDLED = _OWN | {*_SAME_NAME, *_REFUSED, *_NO_WORD}
 
 
+class Translation(NamedTuple):
+    chat: Body
+    uncarried: tuple[str, ...]  # fields that chat has no word for
+    essential: tuple[str, ...]  # those of them that change what is asked
+
+
 class _Job(NamedTuple):
     body: Body
     chat: Body
     uncarried: set[str]
 
 
-def chat_from(body: Body, items: list[Item]) -> tuple[Body, tuple[str, ...]]:
-    """The chat request and the names of fields that chat has no word for.
-
-    Fields that are unknown here go along as they are. Raises HubError 400.
-    """
+def chat_from(body: Body, items: list[Item]) -> Translation:
+    """Fields that are unknown here go along as they are. Raises HubError 400."""
     refuse_impossible(body)
     chat: Body = {"model": body.get("model")}
     transcript = Transcript(body.get("instructions"), items)
@@ -95,7 +100,8 @@ def chat_from(body: Body, items: list[Item]) -> tuple[Body, tuple[str, ...]]:
     for step in _STEPS:
         step(job)
     chat.update({name: value for name, value in body.items() if name not in _HANDLED})
-    return chat, tuple(sorted(job.uncarried))
+    uncarried = tuple(sorted(job.uncarried))
+    return Translation(chat, uncarried, tuple(name for name in uncarried if name in _ESSENTIAL))
 
 
 def refuse_impossible(body: Body) -> None:

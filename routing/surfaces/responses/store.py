@@ -82,8 +82,10 @@ class Shelf:
         self._project_id = project_id
 
     async def history(self, body: dict[str, Any]) -> History:
-        """Loads what `body` refers to; call it before `ResponsesSurface.read`. Most refer to
-        nothing, and then the store is not asked. Raises HubError 400 and 503."""
+        """What `body` refers to. Most refer to nothing, and then the store is not asked.
+
+        Raises HubError 400 and 503.
+        """
         previous_id = body.get("previous_response_id")
         wanted = _references(body)
         if not isinstance(previous_id, str) and not wanted:

@@ -8,87 +8,130 @@ from typing_extensions import override
 
 from routing.adapters import sse
 from routing.adapters.base import NativeCall
-from routing.adapters.jsonio import dict_of, dumps, loads
+from routing.adapters.content import content_chars
+from routing.adapters.estimate import estimated_usage
+from routing.adapters.jsonio import dict_of, dicts_in, dumps, loads
+from routing.adapters.usage import openai_usage_object
 from routing.core.errors import HubError
 from routing.surfaces import openai_envelope
-from routing.surfaces.base import Surface, Voice, VoiceStream
+from routing.surfaces.base import Asker, Surface, Voice, VoiceStream
 from routing.surfaces.responses.answer import Answer
 from routing.surfaces.responses.echo import check_settings, response_base
 from routing.surfaces.responses.ids import response_id_for
 from routing.surfaces.responses.items import input_items
-from routing.surfaces.responses.request import MOVED, chat_from
-from routing.surfaces.responses.store import NO_HISTORY, History, Item, KeptResponse, Shelf
+from routing.surfaces.responses.native import native_body
+from routing.surfaces.responses.request import MOVED, Translation, chat_from
+from routing.surfaces.responses.store import (
+    NO_HISTORY,
+    History,
+    Item,
+    KeptResponse,
+    ResponseStore,
+    Shelf,
+)
 
 NATIVE_DIALECT = "openai_responses"
-_HUB_FIELDS = ("provider", "models")
 
 
 class ResponsesSurface(Surface):
+    """`store` keeps what clients want kept; without one nothing is, and responses say so."""
+
     name = "responses"
 
+    def __init__(self, store: ResponseStore | None = None) -> None:
+        self._store = store
+
+    def shelf_of(self, project_id: int) -> Shelf:
+        return Shelf(self._store, project_id)
+
     @override
-    def read(
-        self,
-        body: dict[str, Any],
-        request_id: str,
-        now_unix_s: float,
-        history: History = NO_HISTORY,
-    ) -> ResponsesVoice:
-        """`history` is what `Shelf.history` found for this body. Raises HubError 400."""
+    async def open(self, body: dict[str, Any], asker: Asker) -> ResponsesVoice:
+        shelf = self.shelf_of(asker.project_id)
         check_settings(body)
-        if body.get("previous_response_id") and history.previous is None:
+        history = await shelf.history(body)
+        return _voice_of(body, asker.request_id, asker.now_unix_s, history, shelf)
+
+    @override
+    def read(self, body: dict[str, Any], request_id: str, now_unix_s: float) -> ResponsesVoice:
+        """Of a request that refers to nothing; its response is not kept."""
+        check_settings(body)
+        if body.get("previous_response_id"):
             raise openai_envelope.refusal(
                 "previous_response_id",
-                "This hub keeps no responses: send the whole conversation as 'input'",
+                "Nothing is kept here: send the whole conversation as 'input'",
                 "unsupported_parameter",
             )
-        response_id = response_id_for(request_id)
-        items = input_items(body, response_id, history)
-        base = response_base(body, response_id, int(now_unix_s))
-        return ResponsesVoice(body, items, base)
+        return _voice_of(body, request_id, now_unix_s, NO_HISTORY, Shelf(None, 0))
 
     @override
     def error_body(self, error: HubError, request_id: str) -> bytes:
         return openai_envelope.error_body(error, request_id, MOVED)
 
 
-class ResponsesVoice(Voice):
-    """`reply` and `VoiceStream.close` keep nothing; `finish` of both does, where it was asked."""
+def _voice_of(
+    body: dict[str, Any], request_id: str, now_unix_s: float, history: History, shelf: Shelf
+) -> ResponsesVoice:
+    response_id = response_id_for(request_id)
+    items = input_items(body, response_id, history)
+    base = response_base(body, response_id, int(now_unix_s))
+    native = NativeCall(NATIVE_DIALECT, native_body(body, items))
+    return ResponsesVoice(chat_from(body, items), native, items, base, shelf)
 
-    def __init__(self, body: dict[str, Any], items: list[Item], base: dict[str, Any]) -> None:
-        self.chat, self.uncarried = chat_from(body, items)
-        self.native = NativeCall(NATIVE_DIALECT, _native_body(body, items))
-        self.wants_keeping = body.get("store") is not False
-        self.is_kept = False  # known after `finish`
+
+class ResponsesVoice(Voice):
+    """`deliver` and the stream's `end` keep the response; `reply` and `close` keep nothing."""
+
+    def __init__(
+        self,
+        translation: Translation,
+        native: NativeCall,
+        items: list[Item],
+        base: dict[str, Any],
+        shelf: Shelf,
+    ) -> None:
+        self.chat = translation.chat
+        self.uncarried = translation.uncarried
+        self.essential = translation.essential
+        self.native = native
         self._items = items
         self._base = base
+        self._shelf = shelf
 
     @override
     def reply(self, answer: bytes) -> bytes:
         return dumps(self._whole(answer))
 
-    async def finish(self, answer: bytes, shelf: Shelf) -> bytes:
-        """`reply`, and the response is kept before anybody can ask for it."""
+    @override
+    async def deliver(self, answer: bytes) -> bytes:
         response = self._whole(answer)
-        await self.keep(response, shelf)
+        await self.keep(response)
         return dumps(response)
 
     def _whole(self, answer: bytes) -> dict[str, Any]:
-        whole = Answer(dict(self._base))
-        whole.take(dict_of(loads(answer)), "message")
+        document = dict_of(loads(answer))
+        whole = Answer({**self._base, "store": False})
+        whole.take(document, "message")
+        if not document.get("usage"):
+            whole.take({"usage": self._estimate(document)}, "message")
         return whole.finish()
 
-    async def keep(self, response: dict[str, Any], shelf: Shelf) -> None:
+    def _estimate(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Clients of this dialect count on usage; streams have an estimate too where it lacks."""
+        choices = dicts_in(document.get("choices"))
+        chars = sum(content_chars(dict_of(choice.get("message"))) for choice in choices)
+        return openai_usage_object(estimated_usage(self.chat, chars))
+
+    async def keep(self, response: dict[str, Any]) -> None:
         """Sets `store` in the response to whether it can be found again."""
-        if not self.wants_keeping:
+        if not self._base["store"]:
             return
         response["store"] = True
         kept = KeptResponse(response["id"], response["created_at"], self._items, response)
-        self.is_kept = response["store"] = await shelf.keep(kept)
+        response["store"] = await self._shelf.keep(kept)
 
     @override
     def open_stream(self) -> ResponsesStream:
-        return ResponsesStream(self, {**self._base, "store": self.wants_keeping})
+        return ResponsesStream(self, dict(self._base))
 
 
 class ResponsesStream(VoiceStream):
@@ -116,12 +159,12 @@ class ResponsesStream(VoiceStream):
     def close(self) -> bytes:
         return self._end(self._last_response()) if not self._ended else b""
 
-    async def finish(self, shelf: Shelf) -> bytes:
-        """`close`, and the response is kept before the last event leaves."""
+    @override
+    async def end(self) -> bytes:
         if self._ended:
             return b""
         response = self._last_response()
-        await self._voice.keep(response, shelf)
+        await self._voice.keep(response)
         return self._end(response)
 
     def _last_response(self) -> dict[str, Any]:
@@ -166,10 +209,3 @@ class ResponsesStream(VoiceStream):
 
 
 _HEAD = ("model", "service_tier")
-
-
-def _native_body(body: dict[str, Any], items: list[Item]) -> dict[str, Any]:
-    """What the client wrote, with the earlier turns in it: a provider does not know our ids."""
-    ours = {*_HUB_FIELDS, "previous_response_id", "store"}
-    sent = {name: value for name, value in body.items() if name not in ours}
-    return {**sent, "input": items, "store": False}

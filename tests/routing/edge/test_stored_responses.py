@@ -23,6 +23,7 @@ from routing.services.stored_responses import (
     PAUSE_S,
     PostgresResponseStore,
 )
+from routing.surfaces.base import Asker
 from routing.surfaces.responses import (
     KeptResponse,
     ResponsesSurface,
@@ -201,15 +202,15 @@ async def test_it_keeps_finds_and_deletes(
 async def test_a_conversation_runs_over_it(
     other_project: Project, store: PostgresResponseStore
 ) -> None:
-    shelf, surface = Shelf(store, other_project.pk), ResponsesSurface()
+    surface = ResponsesSurface(store)
     body: dict[str, Any] = {"model": "m", "input": "q1"}
     choice = {"index": 0, "finish_reason": "stop", "message": {"content": "a1"}}
     chat = json.dumps({"model": "m", "choices": [choice]}).encode()
-    voice = surface.read(body, HEX, NOW_S, await shelf.history(body))
-    first = json.loads(await voice.finish(chat, shelf))
+    voice = await surface.open(body, Asker(HEX, NOW_S, other_project.pk, []))
+    first = json.loads(await voice.deliver(chat))
     assert first["store"] is True
     body = {"model": "m", "input": "q2", "previous_response_id": first["id"]}
-    voice = surface.read(body, HEX[::-1], NOW_S, await shelf.history(body))
+    voice = await surface.open(body, Asker(HEX[::-1], NOW_S, other_project.pk, []))
     assert [m["content"] for m in voice.chat["messages"]] == ["q1", "a1", "q2"]
 
 

@@ -164,10 +164,12 @@ def test_thoughts_and_refusals_are_not_lost() -> None:
     assert chunks[0]["choices"][0]["reasoning_content"] == "hm"
 
 
-def test_a_stream_ends_with_usage_and_done() -> None:
-    chunks = stream_to(voice_of(), chat_stream(chunk({"content": "a"})))
+def test_a_stream_tells_usage_to_those_who_asked() -> None:
+    chat = chat_stream(chunk({"content": "a"}))
+    chunks = stream_to(voice_of(stream_options={"include_usage": True}), chat)
     assert [len(document["choices"]) for document in chunks] == [1, 1, 0]
     assert chunks[-1]["usage"] == USAGE
+    assert not any("usage" in document for document in stream_to(voice_of(), chat))
 
 
 def test_a_broken_stream_ends_with_an_error_and_without_done() -> None:
@@ -269,7 +271,12 @@ def test_the_sdk_reads_a_text() -> None:
 
 def test_the_sdk_reads_a_stream() -> None:
     with client_of(LONG) as client:
-        chunks = list(client.completions.create(model=MODEL, prompt="Once", stream=True))
+        options: Any = {"include_usage": True}
+        chunks = list(
+            client.completions.create(
+                model=MODEL, prompt="Once", stream=True, stream_options=options
+            )
+        )
     assert "".join(c.choices[0].text for c in chunks if c.choices) == "Héllo \u2028wörld 👋"
     assert chunks[-1].usage is not None
 

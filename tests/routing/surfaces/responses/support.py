@@ -10,12 +10,13 @@ from openai.types.responses import Response, ResponseStreamEvent
 from openai.types.responses.response_item_list import ResponseItemList
 from pydantic import TypeAdapter
 
+from routing.surfaces.base import Asker
 from routing.surfaces.responses import (
     KeptResponse,
     ResponsesSurface,
+    ResponseStore,
     ResponsesVoice,
     ResponseTooLarge,
-    Shelf,
     StoreUnavailable,
 )
 
@@ -85,9 +86,11 @@ def request_id(no: int) -> str:
     return f"01945a3e-0000-7000-8000-{no:012x}"
 
 
-async def asked(body: dict[str, Any], shelf: Shelf, no: int) -> ResponsesVoice:
-    """As the gateway does it: first what the body refers to, then the body."""
-    return SURFACE.read(body, request_id(no), NOW_S, await shelf.history(body))
+async def asked(
+    body: dict[str, Any], store: ResponseStore | None, no: int, project_id: int = 1
+) -> ResponsesVoice:
+    asker = Asker(request_id(no), NOW_S, project_id, [])
+    return await ResponsesSurface(store).open(body, asker)
 
 
 # --- what providers answer -------------------------------------------------------------------

@@ -54,8 +54,11 @@ def test_the_cost_stands_beside_the_counts() -> None:
     assert shown["cost_status"] == "metered"
 
 
-def test_usage_that_nobody_told_is_not_made_up() -> None:
-    assert answered("hi", usage=None)["usage"] is None
+def test_usage_that_no_provider_told_is_estimated_as_in_a_stream() -> None:
+    shown = answered("eight ch", usage=None)["usage"]
+    assert shown["output_tokens"] == 2
+    assert shown["input_tokens"] > 0
+    assert shown["total_tokens"] == shown["input_tokens"] + 2
 
 
 def test_thoughts_are_content_of_an_item_of_their_own() -> None:

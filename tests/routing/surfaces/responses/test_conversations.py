@@ -47,25 +47,28 @@ def shelf(store: MemoryStore) -> Shelf:
 
 
 async def answer(
-    shelf: Shelf, no: int, body: dict[str, Any], message: Any, finish: str = "stop"
+    store: MemoryStore | None, no: int, body: dict[str, Any], message: Any, finish: str = "stop"
 ) -> dict[str, Any]:
-    voice = await asked(body, shelf, no)
-    chat = json.dumps(chat_answer(message, finish)).encode()
-    return checked_response(await voice.finish(chat, shelf))
+    voice = await asked(body, store, no)
+    return checked_response(await voice.deliver(chat_bytes(message, finish)))
 
 
-async def chat_messages(shelf: Shelf, no: int, body: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await asked(body, shelf, no)).chat["messages"]
+def chat_bytes(message: Any, finish: str = "stop") -> bytes:
+    return json.dumps(chat_answer(message, finish)).encode()
+
+
+async def chat_messages(store: MemoryStore, no: int, body: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await asked(body, store, no)).chat["messages"]
     return found
 
 
 # --- by the id of the response before --------------------------------------------------------
 
 
-async def test_a_request_goes_on_from_the_response_it_names(shelf: Shelf) -> None:
-    first = await answer(shelf, 1, request("my name is Ada", instructions="be brief"), "hi Ada")
+async def test_a_request_goes_on_from_the_response_it_names(store: MemoryStore) -> None:
+    first = await answer(store, 1, request("my name is Ada", instructions="be brief"), "hi Ada")
     body = request("who am I?", previous_response_id=first["id"], instructions="be long")
-    assert await chat_messages(shelf, 2, body) == [
+    assert await chat_messages(store, 2, body) == [
         {"role": "system", "content": "be long"},  # instructions are not carried over
         {"role": "user", "content": "my name is Ada"},
         {"role": "assistant", "content": "hi Ada"},
@@ -73,66 +76,69 @@ async def test_a_request_goes_on_from_the_response_it_names(shelf: Shelf) -> Non
     ]
 
 
-async def test_a_chain_holds_all_its_turns(shelf: Shelf) -> None:
+async def test_a_chain_holds_all_its_turns(store: MemoryStore) -> None:
     previous: str | None = None
     for no in range(1, 5):
         body = request(f"q{no}", previous_response_id=previous)
-        response = await answer(shelf, no, body, f"a{no}")
+        response = await answer(store, no, body, f"a{no}")
         assert response["previous_response_id"] == previous
         previous = response["id"]
-    messages = await chat_messages(shelf, 9, request("q5", previous_response_id=previous))
+    messages = await chat_messages(store, 9, request("q5", previous_response_id=previous))
     assert [m["content"] for m in messages] == [
         *("q1", "a1", "q2", "a2", "q3", "a3", "q4", "a4"),
         "q5",
     ]
 
 
-async def test_a_chain_may_branch_and_outlives_what_it_came_from(shelf: Shelf) -> None:
-    first = await answer(shelf, 1, request("q1"), "a1")
-    left = await answer(shelf, 2, request("q2", previous_response_id=first["id"]), "a2")
-    right = await answer(shelf, 3, request("q3", previous_response_id=first["id"]), "a3")
+async def test_a_chain_may_branch_and_outlives_what_it_came_from(
+    shelf: Shelf, store: MemoryStore
+) -> None:
+    first = await answer(store, 1, request("q1"), "a1")
+    left = await answer(store, 2, request("q2", previous_response_id=first["id"]), "a2")
+    right = await answer(store, 3, request("q3", previous_response_id=first["id"]), "a3")
     await shelf.forget(first["id"])
     for response, said in ((left, "a2"), (right, "a3")):
         body = request("and?", previous_response_id=response["id"])
-        contents = [m["content"] for m in await chat_messages(shelf, 9, body)]
+        contents = [m["content"] for m in await chat_messages(store, 9, body)]
         assert contents[0] == "q1"
         assert contents[-2] == said
 
 
-async def test_a_tool_loop_needs_to_send_results_only(shelf: Shelf) -> None:
+async def test_a_tool_loop_needs_to_send_results_only(store: MemoryStore) -> None:
     body = request("how warm?", tools=[TOOL])
-    first = await answer(shelf, 1, body, {"content": None, "tool_calls": [CALL]}, "tool_calls")
+    first = await answer(store, 1, body, {"content": None, "tool_calls": [CALL]}, "tool_calls")
     result = {"type": "function_call_output", "call_id": "c0", "output": "4 C"}
     body = request([result], tools=[TOOL], previous_response_id=first["id"])
-    assert await chat_messages(shelf, 2, body) == [
+    assert await chat_messages(store, 2, body) == [
         {"role": "user", "content": "how warm?"},
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
         {"role": "tool", "tool_call_id": "c0", "content": "4 C"},
     ]
 
 
-async def test_an_unanswered_call_of_the_response_before_is_refused(shelf: Shelf) -> None:
+async def test_an_unanswered_call_of_the_response_before_is_refused(store: MemoryStore) -> None:
     message = {"content": None, "tool_calls": [CALL]}
-    first = await answer(shelf, 1, request("how warm?", tools=[TOOL]), message, "tool_calls")
+    first = await answer(store, 1, request("how warm?", tools=[TOOL]), message, "tool_calls")
     with pytest.raises(HubError, match="No tool output found for the call with call_id 'c0'"):
-        await asked(request("well?", previous_response_id=first["id"]), shelf, 2)
+        await asked(request("well?", previous_response_id=first["id"]), store, 2)
 
 
-async def test_the_last_event_leaves_after_the_response_was_kept(shelf: Shelf) -> None:
-    voice = await asked(request("hi"), shelf, 1)
+async def test_the_last_event_leaves_after_the_response_was_kept(
+    shelf: Shelf, store: MemoryStore
+) -> None:
+    voice = await asked(request("hi"), store, 1)
     stream = voice.open_stream()
     told = stream.feed(chat_stream(chunk({"content": "hello"})))
     assert b"response.completed" not in told
-    events = checked_events(told + await stream.finish(shelf))
+    events = checked_events(told + await stream.end())
     assert events[-1]["response"]["store"] is True
-    assert voice.is_kept
     kept = await shelf.find(events[-1]["response"]["id"])
     assert kept.response == events[-1]["response"]
-    assert await stream.finish(shelf) == b""
+    assert await stream.end() == b""
 
 
 async def test_what_is_not_to_be_stored_is_not(shelf: Shelf, store: MemoryStore) -> None:
-    response = await answer(shelf, 1, request("hi", store=False), "hello")
+    response = await answer(store, 1, request("hi", store=False), "hello")
     assert response["store"] is False
     assert store.asked == 0
     with pytest.raises(HubError) as raised:
@@ -140,11 +146,11 @@ async def test_what_is_not_to_be_stored_is_not(shelf: Shelf, store: MemoryStore)
     assert (raised.value.status, raised.value.code) == (400, "previous_response_not_found")
 
 
-async def test_a_broken_stream_is_not_kept(shelf: Shelf, store: MemoryStore) -> None:
-    stream = (await asked(request("hi"), shelf, 1)).open_stream()
+async def test_a_broken_stream_is_not_kept(store: MemoryStore) -> None:
+    stream = (await asked(request("hi"), store, 1)).open_stream()
     stream.feed(chunk({"content": "half"}))
     stream.broken(HubError(502, "provider_broke_off", "broke"))
-    assert await stream.finish(shelf) == b""
+    assert await stream.end() == b""
     assert not store.rows
 
 
@@ -152,14 +158,14 @@ async def test_a_broken_stream_is_not_kept(shelf: Shelf, store: MemoryStore) -> 
 
 
 async def test_another_project_finds_nothing(shelf: Shelf, store: MemoryStore) -> None:
-    first = await answer(shelf, 1, request("secret"), "secret too")
+    first = await answer(store, 1, request("secret"), "secret too")
     other = Shelf(store, project_id=2)
     with pytest.raises(HubError) as raised:
         await other.history(request("and?", previous_response_id=first["id"]))
     assert raised.value.code == "previous_response_not_found"
     reference = [{"type": "item_reference", "id": first["output"][0]["id"]}]
     with pytest.raises(HubError) as raised:
-        await asked(request(reference), other, 2)
+        await asked(request(reference), store, 2, project_id=2)
     assert raised.value.code == "item_not_found"
     for attempt in (other.find, other.forget):
         with pytest.raises(HubError) as raised:
@@ -175,39 +181,43 @@ async def test_without_a_store_the_answer_comes_all_the_same(
     shelf: Shelf, store: MemoryStore
 ) -> None:
     store.broken = True
-    voice = await asked(request("hi"), shelf, 1)
-    response = json.loads(await voice.finish(json.dumps(chat_answer("hello")).encode(), shelf))
+    response = await answer(store, 1, request("hi"), "hello")
     assert response["output"][0]["content"][0]["text"] == "hello"
     assert response["store"] is False
-    assert voice.wants_keeping
-    assert not voice.is_kept
 
 
 async def test_going_on_without_the_earlier_turns_is_refused(
     shelf: Shelf, store: MemoryStore
 ) -> None:
-    first = await answer(shelf, 1, request("q1"), "a1")
+    first = await answer(store, 1, request("q1"), "a1")
     store.broken = True
     with pytest.raises(HubError) as raised:
         await shelf.history(request("q2", previous_response_id=first["id"]))
     assert (raised.value.status, raised.value.should_retry) == (503, True)
 
 
-async def test_a_response_that_is_too_large_is_answered_and_not_kept(
-    shelf: Shelf, store: MemoryStore
-) -> None:
+async def test_a_response_that_is_too_large_is_answered_and_not_kept(store: MemoryStore) -> None:
     store.too_large = True
-    assert (await answer(shelf, 1, request("hi"), "hello"))["store"] is False
+    assert (await answer(store, 1, request("hi"), "hello"))["store"] is False
 
 
 async def test_a_hub_that_keeps_nothing_says_so() -> None:
+    assert (await answer(None, 1, request("hi"), "hello"))["store"] is False
     nowhere = Shelf(None, 1)
-    assert (await answer(nowhere, 1, request("hi"), "hello"))["store"] is False
-    for body in (request("q", previous_response_id="resp_" + "0" * 32),):
-        with pytest.raises(HubError, match="not found"):
-            await nowhere.history(body)
-    with pytest.raises(HubError):
+    with pytest.raises(HubError, match="not found"):
+        await nowhere.history(request("q", previous_response_id="resp_" + "0" * 32))
+    with pytest.raises(HubError, match="not found"):
         await nowhere.forget("resp_1")
+
+
+async def test_a_plain_reply_keeps_nothing(store: MemoryStore) -> None:
+    voice = await asked(request("hi"), store, 1)
+    assert checked_response(voice.reply(chat_bytes("hello")))["store"] is False
+    stream = voice.open_stream()
+    events = checked_events(stream.feed(chat_stream(chunk({"content": "a"}))) + stream.close())
+    assert events[0]["response"]["store"] is True  # what was asked for
+    assert events[-1]["response"]["store"] is False  # what came of it
+    assert store.asked == 0
 
 
 async def test_a_request_that_refers_to_nothing_does_not_ask(
@@ -220,16 +230,16 @@ async def test_a_request_that_refers_to_nothing_does_not_ask(
 # --- by the ids of items ---------------------------------------------------------------------
 
 
-async def test_items_may_be_named_instead_of_sent(shelf: Shelf, store: MemoryStore) -> None:
-    first = await answer(shelf, 1, request("q1"), {"content": "a1", "reasoning_content": "hm"})
+async def test_items_may_be_named_instead_of_sent(store: MemoryStore) -> None:
+    first = await answer(store, 1, request("q1"), {"content": "a1", "reasoning_content": "hm"})
     named = [{"type": "item_reference", "id": item["id"]} for item in first["output"]]
     second = await answer(
-        shelf, 2, request([{"role": "user", "content": "q1"}, *named, _user("q2")]), "a2"
+        store, 2, request([{"role": "user", "content": "q1"}, *named, _user("q2")]), "a2"
     )
     store.asked = 0
     named += [{"id": item["id"]} for item in second["output"]]  # the type may be left out
     body = request([_user("q1"), *named, _user("q3")])
-    assert await chat_messages(shelf, 3, body) == [
+    assert await chat_messages(store, 3, body) == [
         _user("q1"),
         {"role": "assistant", "content": "a1", "reasoning_content": "hm"},
         {"role": "assistant", "content": "a2"},
@@ -310,7 +320,7 @@ def test_redacted_thinking_goes_back_unseen() -> None:
     assert message["reasoning_details"] == [detail]
 
 
-async def test_every_output_can_be_sent_back_as_it_is(shelf: Shelf) -> None:
+async def test_every_output_can_be_sent_back_as_it_is(store: MemoryStore) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
     custom = {"id": "c1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
     message = {
@@ -319,14 +329,14 @@ async def test_every_output_can_be_sent_back_as_it_is(shelf: Shelf) -> None:
         "images": [image],
         "tool_calls": [CALL, custom],
     }
-    first = await answer(shelf, 1, request("q"), message, "tool_calls")
+    first = await answer(store, 1, request("q"), message, "tool_calls")
     results = [
         {"type": "function_call_output", "call_id": "c0", "output": "4 C"},
         {"type": "custom_tool_call_output", "call_id": "c1", "output": "1"},
     ]
-    sent_again = await chat_messages(shelf, 2, request([_user("q"), *first["output"], *results]))
+    sent_again = await chat_messages(store, 2, request([_user("q"), *first["output"], *results]))
     by_name = request(results, previous_response_id=first["id"])
-    assert await chat_messages(shelf, 3, by_name) == sent_again
+    assert await chat_messages(store, 3, by_name) == sent_again
     assert sent_again[1] == {
         "role": "assistant",
         "content": "see",
@@ -339,15 +349,15 @@ async def test_every_output_can_be_sent_back_as_it_is(shelf: Shelf) -> None:
 # --- reading what is kept --------------------------------------------------------------------
 
 
-async def test_a_kept_response_reads_as_it_was_answered(shelf: Shelf) -> None:
-    first = await answer(shelf, 1, request("q1", metadata={"a": "b"}), "a1")
+async def test_a_kept_response_reads_as_it_was_answered(shelf: Shelf, store: MemoryStore) -> None:
+    first = await answer(store, 1, request("q1", metadata={"a": "b"}), "a1")
     assert checked_response(response_body(await shelf.find(first["id"]), {})) == first
     with pytest.raises(HubError, match="not kept"):
         response_body(await shelf.find(first["id"]), {"stream": "true"})
 
 
-async def test_a_deleted_response_is_gone(shelf: Shelf) -> None:
-    first = await answer(shelf, 1, request("q1"), "a1")
+async def test_a_deleted_response_is_gone(shelf: Shelf, store: MemoryStore) -> None:
+    first = await answer(store, 1, request("q1"), "a1")
     await shelf.forget(first["id"])
     assert json.loads(deleted_body(first["id"])) == {
         "id": first["id"],
@@ -361,7 +371,7 @@ async def test_a_deleted_response_is_gone(shelf: Shelf) -> None:
 
 
 @pytest.fixture
-async def kept(shelf: Shelf) -> KeptResponse:
+async def kept(store: MemoryStore, shelf: Shelf) -> KeptResponse:
     items = [
         _user("q1"),
         {"role": "assistant", "content": "a1"},
@@ -375,8 +385,8 @@ async def kept(shelf: Shelf) -> KeptResponse:
             "output": [{"type": "input_image", "image_url": "https://a.example/a.png"}],
         },
     ]
-    first = await answer(shelf, 1, request(items), "a2")
-    second = await answer(shelf, 2, request("q2", previous_response_id=first["id"]), "a3")
+    first = await answer(store, 1, request(items), "a2")
+    second = await answer(store, 2, request("q2", previous_response_id=first["id"]), "a3")
     return await shelf.find(second["id"])
 
 
@@ -421,3 +431,12 @@ async def test_a_page_that_cannot_be_is_refused(kept: KeptResponse, query: dict[
 
 def test_nothing_can_be_cancelled_here() -> None:
     assert cannot_cancel().status == 400
+
+
+async def test_a_provider_of_the_dialect_gets_the_turns_themselves(store: MemoryStore) -> None:
+    first = await answer(store, 1, request("q1"), {"content": "a1", "reasoning_content": "hm"})
+    body = request("q2", previous_response_id=first["id"], truncation="auto")
+    native = (await asked(body, store, 2)).native.body
+    assert [item["role"] for item in native["input"]] == ["user", "assistant", "user"]
+    assert native["truncation"] == "auto"
+    assert "previous_response_id" not in native

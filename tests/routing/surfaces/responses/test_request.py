@@ -389,13 +389,37 @@ def test_what_cannot_be_done_is_refused_by_name(sent: dict[str, Any], param: str
 
 def test_the_request_as_it_was_written_is_there_for_providers_of_the_dialect() -> None:
     voice = voice_of("hi", provider={"only": ["openai"]}, store=True, truncation="auto")
-    assert voice.native is not None
     assert voice.native.dialect == "openai_responses"
     body = voice.native.body
     assert body["truncation"] == "auto"
     assert body["store"] is False
     assert "provider" not in body
     assert body["input"][0]["content"] == [{"type": "input_text", "text": "hi"}]
+    assert "id" not in body["input"][0]
+
+
+def test_what_a_provider_cannot_know_is_not_sent_to_one_of_the_dialect() -> None:
+    hex = "0" * 32
+    ours = {
+        "type": "reasoning",
+        "id": f"rs_{hex}o0",
+        "summary": [],
+        "encrypted_content": "pb1.e30=",
+    }
+    theirs = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+    said = {"type": "message", "id": f"msg_{hex}o1", "role": "assistant", "content": "a"}
+    voice = voice_of([ours, theirs, said, {"role": "user", "content": "q"}])
+    assert voice.native.body["input"] == [
+        theirs,
+        {"type": "message", "role": "assistant", "content": "a"},
+        {"role": "user", "content": "q"},
+    ]
+
+
+@pytest.mark.parametrize("name", ["moderation", "access_programs"])
+def test_what_changes_the_question_is_essential(name: str) -> None:
+    assert voice_of(**{name: {"model": "m"}}).essential == (name,)
+    assert voice_of(truncation="auto").essential == ()
 
 
 def test_the_clients_body_is_left_as_it_was() -> None:

@@ -44,7 +44,8 @@ class Hub:
     """The surface behind a transport: what the gateway does, without routing and sockets."""
 
     def __init__(self) -> None:
-        self.shelf = Shelf(MemoryStore(), 1)
+        self.store = MemoryStore()
+        self.shelf = Shelf(self.store, 1)
         self.says: Any = chat_answer("hello")  # or bytes of a chat stream, or an error
         self.chats: list[dict[str, Any]] = []
         transport = httpx2.MockTransport(lambda request: asyncio.run(self._answer(request)))
@@ -74,17 +75,17 @@ class Hub:
         return httpx2.Response(200, content=content, headers=_JSON)
 
     async def _create(self, body: dict[str, Any]) -> httpx2.Response:
-        voice = await asked(body, self.shelf, len(self.chats))
+        voice = await asked(body, self.store, len(self.chats))
         self.chats.append(voice.chat)
         says = self.says
         if isinstance(says, HubError):
             raise says
         if isinstance(says, dict):
-            content = await voice.finish(json.dumps(says).encode(), self.shelf)
+            content = await voice.deliver(json.dumps(says).encode())
             return httpx2.Response(200, content=content, headers=_JSON)
         stream = voice.open_stream()
         pieces = [stream.feed(says[i : i + 7]) for i in range(0, len(says), 7)]
-        pieces.append(await stream.finish(self.shelf))
+        pieces.append(await stream.end())
         return httpx2.Response(200, content=b"".join(pieces), headers=_EVENTS)
 
 
