@@ -22,6 +22,7 @@ from django.db import connection
 from django.utils import timezone
 
 from routing.core.catalog import EMPTY_POLICY, Caller, Endpoint, Snapshot
+from routing.core.kinds import CHAT
 from routing.core.pricing import charge
 from routing.core.usage import Usage
 from routing.gateway.playground import stream_one
@@ -121,8 +122,10 @@ def routable(snapshot: Snapshot, provider_id: int) -> list[Endpoint]:
 
 
 def _is_routable(endpoint: Endpoint) -> bool:
+    """A probe asks for an answer in tokens: other kinds than chat are measured by traffic alone."""
     is_priced = bool(endpoint.prices) or endpoint.is_free
-    return endpoint.status != "retired" and bool(endpoint.credentials) and is_priced
+    is_live = endpoint.status != "retired" and bool(endpoint.credentials)
+    return endpoint.kind == CHAT and is_live and is_priced
 
 
 def expected_usd(endpoint: Endpoint, now: dt.datetime, output_tokens: int) -> Decimal:

@@ -1,7 +1,8 @@
 """Our prices beside those of the genai-prices package, at one instant and for one usage.
 
-Both tell input, cached input and output, so one request is priced by both. Where they disagree
-the reason is one of the lines below; a new disagreement, and one that went away, fails.
+Both tell input, cached input and output, seconds of audio and characters of speech, so one request
+is priced by both. Where they disagree the reason is one of the lines below; a new disagreement, and
+one that went away, fails.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
+import msgspec
 import pytest
 from genai_prices import Usage as TheirUsage
 from genai_prices import calc_price
@@ -24,6 +26,9 @@ TOLERANCE = Decimal("0.01")
 PLAIN = Usage(input_total=10_000, output_total=2_000)
 CACHED = Usage(input_total=10_000, cache_read=6_000, output_total=2_000)
 LONG = Usage(input_total=300_000, cache_read=100_000, output_total=2_000)
+HOUR = Usage(audio_seconds=3600)
+SPOKEN = Usage(characters=1_000_000)
+NEVER_ANSWER_IN_TOKENS = {"embedding", "rerank"}
 
 THEIR_ID = {"gemini": "google", "moonshot": "moonshotai", "xai": "x-ai"}
 MAKERS = (
@@ -61,6 +66,14 @@ def catalog() -> Catalog:
     return parse(read(SHIPPED))
 
 
+def without_answer(catalog: Catalog, endpoint: EndpointRecord, usage: Usage) -> Usage:
+    """Vectors and rankings are no output tokens, whatever a price list says of those."""
+    kinds = {record.name: record.kind for _, record in catalog.models}
+    if kinds[endpoint.model] in NEVER_ANSWER_IN_TOKENS:
+        return msgspec.structs.replace(usage, output_total=0)
+    return usage
+
+
 def our_cost(endpoint: EndpointRecord, usage: Usage, moment: dt.datetime) -> Decimal:
     rows = [_price(index, record) for index, record in enumerate(endpoint.prices)]
     return charge(usage, PriceSheet(rows), moment).amount_usd
@@ -91,6 +104,8 @@ def their_cost(endpoint: EndpointRecord, usage: Usage, moment: dt.datetime) -> D
         input_tokens=usage.input_total,
         cache_read_tokens=usage.cache_read,
         output_tokens=usage.output_total,
+        audio_seconds=usage.audio_seconds,
+        input_characters=usage.characters,
     )
     try:
         return calc_price(
@@ -114,9 +129,10 @@ def compared(
     for _, endpoint in catalog.endpoints:
         if endpoint.provider not in providers:
             continue
-        theirs = their_cost(endpoint, usage, moment)
+        used = without_answer(catalog, endpoint, usage)
+        theirs = their_cost(endpoint, used, moment)
         if theirs:
-            ours = our_cost(endpoint, usage, moment)
+            ours = our_cost(endpoint, used, moment)
             found[endpoint.provider, endpoint.model] = (ours, theirs)
     return found
 
@@ -144,6 +160,13 @@ def test_cached_and_long_prompts_cost_the_same_at_the_makers_themselves(
     catalog: Catalog, usage: Usage
 ) -> None:
     assert disagreements(compared(catalog, MAKERS, usage, NOON)) == {}
+
+
+def test_an_hour_of_audio_and_a_million_characters_cost_the_same(catalog: Catalog) -> None:
+    for usage, least in ((HOUR, 5), (SPOKEN, 4)):
+        amounts = compared(catalog, COMMON_PROVIDERS, usage, NOON)
+        assert disagreements(amounts) == {}
+        assert len(amounts) >= least
 
 
 def test_enough_is_compared_to_mean_something(catalog: Catalog) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from routing.adapters.quirks import Quirks, quirks_from
+from routing.adapters.registry import kinds_in
 from routing.catalog.document import (
     Catalog,
     CatalogInvalid,
@@ -20,6 +21,7 @@ from routing.catalog.document import (
 )
 from routing.catalog.files import SHIPPED, read
 from routing.core.catalog import CAPABILITIES
+from routing.core.kinds import KIND_NAMES
 from routing.core.usage import Meter
 from routing.services.listings import KINDS
 
@@ -117,9 +119,21 @@ def test_only_models_that_see_have_endpoints_that_see(catalog: Catalog) -> None:
     assert {e.model for e in endpoints_of(catalog) if "vision" in e.capabilities} == seeing
 
 
-def test_every_paid_endpoint_has_an_unconditional_price_for_input_and_output(
+# What an answer of a kind is billed by: one of these sets, whole.
+BILLED_BY: dict[str, list[set[str]]] = {
+    "chat": [{"input", "output"}],
+    "embedding": [{"input"}],
+    "rerank": [{"input"}, {"search"}],
+    "image": [{"image"}, {"pixel"}, {"input", "output"}],
+    "transcription": [{"audio_second"}, {"input", "output"}],
+    "speech": [{"character"}, {"input", "output"}],
+}
+
+
+def test_every_paid_endpoint_has_unconditional_prices_for_what_it_is_billed_by(
     catalog: Catalog,
 ) -> None:
+    kinds = {record.name: record.kind for _, record in catalog.models}
     for where, endpoint in catalog.endpoints:
         always = {
             p.meter
@@ -127,7 +141,30 @@ def test_every_paid_endpoint_has_an_unconditional_price_for_input_and_output(
             if not (p.min_input_tokens or p.service_tier or p.utc_from or p.weekdays)
             and p.effective_from.date() <= CHECKED_ON
         }
-        assert endpoint.free or {"input", "output"} <= always, where
+        billed_by = BILLED_BY[kinds[endpoint.model]]
+        assert endpoint.free or any(meters <= always for meters in billed_by), where
+
+
+def test_enough_of_every_kind_is_offered(catalog: Catalog) -> None:
+    kinds = {record.name: record.kind for _, record in catalog.models}
+    offered = Counter(kinds[e.model] for e in endpoints_of(catalog) if e.status != "retired")
+    least = {"embedding": 8, "rerank": 3, "image": 3, "transcription": 3, "speech": 2}
+    assert {kind for kind, n in least.items() if offered[kind] < n} == set()
+    assert set(kinds.values()) == KIND_NAMES
+
+
+def test_every_model_can_be_asked_in_its_providers_dialects(catalog: Catalog) -> None:
+    kinds = {record.name: record.kind for _, record in catalog.models}
+    for where, endpoint in catalog.endpoints:
+        dialect = providers_of(catalog)[endpoint.provider].dialect
+        assert kinds[endpoint.model] in kinds_in(dialect), where
+
+
+def test_some_models_of_other_kinds_can_fail_over(catalog: Catalog) -> None:
+    kinds = {record.name: record.kind for _, record in catalog.models}
+    hosts = Counter(e.model for e in endpoints_of(catalog))
+    shared = {kinds[model] for model, n in hosts.items() if n > 1}
+    assert {"chat", "embedding", "rerank"} <= shared
 
 
 def test_no_price_is_zero_and_every_meter_is_known(catalog: Catalog) -> None:
