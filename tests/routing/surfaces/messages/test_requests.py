@@ -489,6 +489,43 @@ def test_a_damaged_block_of_ours_says_nothing(data: str) -> None:
     }
 
 
+USE = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+CITED = {"citations": {"enabled": True}}
+
+
+@pytest.mark.parametrize(
+    ("message", "uncarried", "essential"),
+    [
+        (user({**PNG, "cache_control": EPHEMERAL}), "cache_control", False),
+        (user({**PNG, "transformations": {}}), "content.image.transformations", False),
+        (
+            user({"type": "document", "source": {"type": "content", "content": "x"}, **CITED}),
+            "content.document.citations",
+            False,
+        ),
+        (
+            user({"type": "search_result", "source": "s", "title": "t", "content": [], **CITED}),
+            "content.search_result.citations",
+            False,
+        ),
+        (
+            user({"type": "tool_result", "tool_use_id": "a", "cache_control": EPHEMERAL}),
+            "cache_control",
+            False,
+        ),
+        (assistant({**USE, "cache_control": EPHEMERAL}), "cache_control", False),
+        (assistant({**USE, "caller": {"type": "direct"}}), "content.tool_use.caller", False),
+        (assistant(PNG), "content.image of the assistant", True),
+    ],
+)
+def test_what_a_block_says_beyond_chat_is_named(
+    message: dict[str, Any], uncarried: str, essential: bool
+) -> None:
+    voice = voice_of(messages=[HI, message])
+    assert voice.uncarried == (uncarried,)
+    assert voice.essential == ((uncarried,) if essential else ())
+
+
 @pytest.mark.parametrize("content", ["", [], [text("")]])
 def test_messages_that_say_nothing_are_left_out(content: Any) -> None:
     assert turns(HI, {"role": "user", "content": content}) == [HI]
