@@ -91,7 +91,6 @@ class _Job(NamedTuple):
 
 def chat_from(body: Body, items: list[Item]) -> Translation:
     """Fields that are unknown here go along as they are. Raises HubError 400."""
-    refuse_impossible(body)
     chat: Body = {"model": body.get("model")}
     transcript = Transcript(body.get("instructions"), items)
     chat["messages"] = transcript.messages
@@ -105,6 +104,7 @@ def chat_from(body: Body, items: list[Item]) -> Translation:
 
 
 def refuse_impossible(body: Body) -> None:
+    """Raises HubError 400 for what no part of this hub could do."""
     for name, place in MOVED.items():
         if body.get(name) is not None:
             raise refusal(

@@ -20,7 +20,7 @@ from routing.surfaces.responses.echo import check_settings, response_base
 from routing.surfaces.responses.ids import response_id_for
 from routing.surfaces.responses.items import input_items
 from routing.surfaces.responses.native import native_body
-from routing.surfaces.responses.request import MOVED, Translation, chat_from
+from routing.surfaces.responses.request import MOVED, Translation, chat_from, refuse_impossible
 from routing.surfaces.responses.store import (
     NO_HISTORY,
     History,
@@ -71,6 +71,7 @@ class ResponsesSurface(Surface):
 def _voice_of(
     body: dict[str, Any], request_id: str, now_unix_s: float, history: History, shelf: Shelf
 ) -> ResponsesVoice:
+    refuse_impossible(body)
     response_id = response_id_for(request_id)
     items = input_items(body, response_id, history)
     base = response_base(body, response_id, int(now_unix_s))

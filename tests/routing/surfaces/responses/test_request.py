@@ -387,6 +387,11 @@ def test_what_cannot_be_done_is_refused_by_name(sent: dict[str, Any], param: str
     assert error.should_retry is False
 
 
+def test_who_sends_a_chat_request_is_told_of_the_right_field() -> None:
+    error = refused(None, messages=[{"role": "user", "content": "hi"}])
+    assert error.message == "'messages' is a field of chat completions: here it is 'input'"
+
+
 def test_the_request_as_it_was_written_is_there_for_providers_of_the_dialect() -> None:
     voice = voice_of("hi", provider={"only": ["openai"]}, store=True, truncation="auto")
     assert voice.native.dialect == "openai_responses"
