@@ -11,15 +11,12 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from math import log
-from typing import TypeVar
 
 import msgspec
 
 from routing.core.catalog import Endpoint
 from routing.core.decision import Plan
 from routing.core.policies import PolicyDocument
-
-T = TypeVar("T")
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -47,7 +44,7 @@ class DrawTree:
 
     def __init__(
         self,
-        groups: Sequence[Step],
+        steps: Sequence[Step],
         limit: int,
         finish: Callable[[tuple[Endpoint, ...]], Plan],
         settings: PolicyDocument,
@@ -55,14 +52,14 @@ class DrawTree:
         self.settings = settings
         self._limit = limit
         self._finish = finish
-        self._root = self._node((), tuple(groups))
+        self._root = self._go_on((), tuple(steps))
 
     def draw(self, random: Callable[[], float]) -> Plan:
         node = self._root
-        while node.plan is None:
+        while isinstance(node, _Node):
             place = bisect_right(node.ends, random() * node.total)
             node = node.nexts[place] or self._grow(node, place)
-        return node.plan
+        return node
 
     def draw_for(self, identity: str) -> Plan:
         """The same plan for the same identity, which moves only where a weight or an endpoint does.
@@ -71,66 +68,71 @@ class DrawTree:
         for each identity; the order of arrival is a weighted draw (Efraimidis and Spirakis, 2006).
         """
         node = self._root
-        while node.plan is None:
-            step = node.groups[0]
-            if isinstance(step, Fork):
-                place = 0 if _chance(identity, "fork") < step.share else 1
+        while isinstance(node, _Node):
+            if node.fork is not None:
+                place = 0 if _chance(identity, "fork") < node.fork.share else 1
             else:
-                place = _first_to_arrive(identity, step)
+                place = _first_to_arrive(identity, node.endpoints, node.weights)
             node = node.nexts[place] or self._grow(node, place)
-        return node.plan
+        return node
 
-    def _grow(self, node: _Node, place: int) -> _Node:
-        step, *later = node.groups
-        if isinstance(step, Fork):
-            child = self._node(node.chosen, (*(step.second if place else step.first), *later))
+    def _grow(self, node: _Node, place: int) -> _Node | Plan:
+        chosen, endpoints, weights = node.chosen, node.endpoints, node.weights
+        grown: _Node | Plan
+        if node.fork is not None:
+            way = node.fork.second if place else node.fork.first
+            grown = self._go_on(chosen, (*way, *node.later))
         else:
-            left = Group(_without(step.endpoints, place), _without(step.weights or (), place))
-            child = self._node((*node.chosen, step.endpoints[place]), (left, *later))
-        node.nexts[place] = child
-        return child
+            chosen = (*chosen, endpoints[place])
+            left = endpoints[:place] + endpoints[place + 1 :]
+            if len(left) > 1 and len(chosen) < self._limit:
+                rest = weights[:place] + weights[place + 1 :]
+                grown = _Node(chosen, left, rest, None, node.later)
+            else:
+                grown = self._go_on(chosen + left, node.later)
+        node.nexts[place] = grown
+        return grown
 
-    def _node(self, chosen: tuple[Endpoint, ...], groups: tuple[Step, ...]) -> _Node:
-        """Takes what needs no draw: groups in a given order, and the last one of a draw."""
-        while groups and len(chosen) < self._limit:
-            first = groups[0]
-            if isinstance(first, Fork):
-                return _Node(chosen, groups, None)
-            if first.weights is not None and len(first.endpoints) > 1:
-                return _Node(chosen, groups, None)
-            chosen += first.endpoints
-            groups = groups[1:]
-        return _Node(chosen, (), self._finish(chosen[: self._limit]))
+    def _go_on(self, chosen: tuple[Endpoint, ...], steps: tuple[Step, ...]) -> _Node | Plan:
+        """Takes what needs no draw: groups in a given order, and groups of one."""
+        while steps and len(chosen) < self._limit:
+            step, steps = steps[0], steps[1:]
+            if isinstance(step, Fork):
+                return _Node(chosen, (), (step.share, 1.0 - step.share), step, steps)
+            if step.weights is not None and len(step.endpoints) > 1:
+                return _Node(chosen, step.endpoints, step.weights, None, steps)
+            chosen += step.endpoints
+        return self._finish(chosen[: self._limit])
 
 
 class _Node:
-    """After some endpoints were chosen: the plan, or the shares of those that may come next."""
+    """After some endpoints were chosen: what may come next, with which shares."""
 
-    __slots__ = ("chosen", "ends", "groups", "nexts", "plan", "total")
+    __slots__ = ("chosen", "endpoints", "ends", "fork", "later", "nexts", "total", "weights")
 
     def __init__(
-        self, chosen: tuple[Endpoint, ...], groups: tuple[Step, ...], plan: Plan | None
+        self,
+        chosen: tuple[Endpoint, ...],
+        endpoints: tuple[Endpoint, ...],
+        weights: tuple[float, ...],
+        fork: Fork | None,
+        later: tuple[Step, ...],
     ) -> None:
         self.chosen = chosen
-        self.groups = groups
-        self.plan = plan
-        weights = _weights(groups[0]) if groups else ()
-        ends = list(accumulate(weights)) or [0.0]
+        self.endpoints = endpoints
+        self.weights = weights
+        self.fork = fork
+        self.later = later
+        ends = list(accumulate(weights))
         self.total = ends.pop()
         self.ends = ends  # without the last one, so that every number up to it finds a place
-        self.nexts: list[_Node | None] = [None] * len(weights)
+        self.nexts: list[_Node | Plan | None] = [None] * len(weights)
 
 
-def _weights(step: Step) -> tuple[float, ...]:
-    if isinstance(step, Fork):
-        return (step.share, 1.0 - step.share)
-    return step.weights or ()
-
-
-def _first_to_arrive(identity: str, group: Group) -> int:
+def _first_to_arrive(identity: str, endpoints: Sequence[Endpoint], weights: Sequence[float]) -> int:
     waits = [
         -log(_chance(identity, str(endpoint.id))) / weight
-        for endpoint, weight in zip(group.endpoints, group.weights or (), strict=True)
+        for endpoint, weight in zip(endpoints, weights, strict=True)
     ]
     return waits.index(min(waits))
 
@@ -139,7 +141,3 @@ def _chance(identity: str, what: str) -> float:
     """A number between 0 and 1, both excluded, that never changes."""
     digest = blake2b(f"{identity}\0{what}".encode(), digest_size=6).digest()
     return (int.from_bytes(digest) + 0.5) / 2**48
-
-
-def _without(values: tuple[T, ...], place: int) -> tuple[T, ...]:
-    return values[:place] + values[place + 1 :]

@@ -44,17 +44,15 @@ class HardFilters:
         facts, document = self.facts, self.document
         has_wishes = facts.preferences is not NO_PREFERENCES
         parts: tuple[tuple[object, Check], ...] = (
-            (True, _unroutable),
             (facts.pinned_provider, self._not_pinned),
             (has_wishes or document.only or document.ignore, self._unwanted_provider),
             (self.price_caps, self._too_dear),
-            (True, self._too_small),
             (facts.needs, self._unable),
             (has_wishes or document.require_parameters, self._deaf_to_parameters),
             (has_wishes or document.data_collection or document.zdr, self._too_curious),
             (has_wishes or document.quantizations or document.regions, self._wrong_kind),
         )
-        return [check for wanted, check in parts if wanted]
+        return [self._unfit, *(check for wanted, check in parts if wanted)]
 
     def _not_pinned(self, endpoint: Endpoint) -> Verdict | None:
         pinned = self.facts.pinned_provider
@@ -82,7 +80,14 @@ class HardFilters:
                 return Exclusion.MAX_PRICE, f"{meter} {price} USD per {per} > {cap}"
         return None
 
-    def _too_small(self, endpoint: Endpoint) -> Verdict | None:
+    def _unfit(self, endpoint: Endpoint) -> Verdict | None:
+        """What is asked of every endpoint for every request."""
+        if endpoint.status == "retired":
+            return Exclusion.RETIRED, "the provider no longer serves it"
+        if not endpoint.credentials:
+            return Exclusion.NO_CREDENTIAL, f"no key for {endpoint.provider.name}"
+        if not endpoint.prices.rows and not endpoint.is_free:
+            return Exclusion.NO_PRICE, "an endpoint without a price is not routed to"
         wanted, window = self.facts.max_output_tokens or 0, endpoint.context_window
         read = self.facts.window_tokens
         asked = (self.facts.input_tokens if read is None else read) + wanted
@@ -146,20 +151,12 @@ def _not_in(value: str, listed: tuple[str, ...]) -> bool:
     return bool(listed) and value not in listed
 
 
-def _unroutable(endpoint: Endpoint) -> Verdict | None:
-    if endpoint.status == "retired":
-        return Exclusion.RETIRED, "the provider no longer serves it"
-    if not endpoint.credentials:
-        return Exclusion.NO_CREDENTIAL, f"no key for {endpoint.provider.name}"
-    if not endpoint.prices and not endpoint.is_free:
-        return Exclusion.NO_PRICE, "an endpoint without a price is not routed to"
-    return None
-
-
 def _price_caps(
     wanted: ProviderPreferences, document: PolicyDocument
 ) -> tuple[tuple[Meter, Decimal], ...]:
     """The lower of the request's and the policy's; token prices in USD per 1M."""
+    if wanted is NO_PREFERENCES and not document.has_max_price:
+        return ()
     pairs = (
         (Meter.INPUT, wanted.max_price_prompt, document.max_price_input),
         (Meter.OUTPUT, wanted.max_price_completion, document.max_price_output),

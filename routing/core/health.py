@@ -179,6 +179,11 @@ class HealthBook:
             speed_spread=book.log_speed.spread(None, 0.0, fade),
         )
 
+    def is_quiet(self, endpoint_id: int, now: float) -> bool:
+        """Neither brake is on: the common case, asked for every candidate of every plan."""
+        book = self._books.get(endpoint_id)
+        return book is None or book.breaker.is_quiet(now)
+
     def on_start(self, endpoint_id: int, now: float) -> None:
         breaker = self.of(endpoint_id).breaker
         if not breaker.is_calm:

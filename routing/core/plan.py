@@ -121,13 +121,13 @@ class _Planner:
         self.braked: list[tuple[Endpoint, Exclusion]] = []
 
     def add_model(self, endpoints: Sequence[Endpoint]) -> None:
-        now, numbers_of, health_of = self.moment.monotonic_s, self.health.numbers, self.health.of
+        now, health, exclude = self.moment.monotonic_s, self.health, self.filters.exclude
         for endpoint in endpoints:
             candidate = Eligible(
-                endpoint, self._expected_cost_pico(endpoint), numbers_of(endpoint, now)
+                endpoint, self._expected_cost_pico(endpoint), health.numbers(endpoint, now)
             )
-            verdict = self.filters.exclude(endpoint)
-            if verdict is None and not health_of(endpoint.id).breaker.is_quiet(now):
+            verdict = exclude(endpoint)
+            if verdict is None and not health.is_quiet(endpoint.id, now):
                 verdict = self._brake(endpoint)
                 if verdict is not None:
                     self.braked.append((endpoint, verdict[0]))
@@ -247,13 +247,11 @@ class _Planner:
     # --- numbers ------------------------------------------------------------------------------
     def _expected_cost_pico(self, endpoint: Endpoint) -> int:
         facts = self.facts
-        per_input, per_output = endpoint.prices.pico_rates(
-            self.moment.utc, facts.input_tokens, facts.service_tier
-        )
+        tariff = endpoint.prices.tariff(self.moment.utc, facts.input_tokens, facts.service_tier)
+        per_input, per_output = tariff.pico_rates
         cost_pico = facts.input_tokens * per_input + facts.output_tokens * per_output
         if facts.pieces:
-            rows = endpoint.prices.at(self.moment.utc, facts.input_tokens, facts.service_tier)
-            cost_pico += expected_pieces_pico(rows, facts.pieces)
+            cost_pico += expected_pieces_pico(tariff.rows, facts.pieces)
         return cost_pico
 
     def _note(
@@ -285,14 +283,15 @@ def _groups(eligible: Sequence[Eligible], ranking: Ranking, tier: Sequence[int])
     """Those with a share are drawn; those without follow in their given order."""
     weights = ranking.weights
     if weights is None:
-        return [Group(tuple(eligible[i].endpoint for i in tier))]
+        return [Group(tuple([eligible[i].endpoint for i in tier]))]
     drawn = [i for i in tier if weights[i] > 0]
-    rest = tuple(eligible[i].endpoint for i in tier if weights[i] <= 0)
-    groups = [
-        Group(tuple(eligible[i].endpoint for i in drawn), tuple(weights[i] for i in drawn)),
-        Group(rest),
-    ]
-    return [group for group in groups if group.endpoints]
+    groups = []
+    if drawn:
+        endpoints = tuple([eligible[i].endpoint for i in drawn])
+        groups.append(Group(endpoints, tuple([weights[i] for i in drawn])))
+    if len(drawn) < len(tier):
+        groups.append(Group(tuple([eligible[i].endpoint for i in tier if weights[i] <= 0])))
+    return groups
 
 
 _CanaryPlaces = tuple[float, list[int]]  # its share, and the indexes of its endpoints

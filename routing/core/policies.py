@@ -87,6 +87,16 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shadow: Shadow | None = None
     rules: tuple[Rule, ...] = ()  # the first that matches changes what it names
 
+    @property
+    def has_max_price(self) -> bool:
+        return not (
+            self.max_price_input
+            is self.max_price_output
+            is self.max_price_request
+            is self.max_price_image
+            is None
+        )
+
 
 RULELESS = frozenset({"rules"})  # settings that a rule cannot change
 

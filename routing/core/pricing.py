@@ -73,7 +73,7 @@ NO_CHARGE = Charge(amount_usd=Decimal(0), lines=())
 class PriceSheet:
     """The approved price rows of one endpoint, ready to be asked for an instant."""
 
-    __slots__ = ("_settled_since", "_tariffs", "_thresholds", "_tiers", "rows")
+    __slots__ = ("_only", "_settled_since", "_tariffs", "_thresholds", "_tiers", "rows")
 
     def __init__(self, rows: Iterable[Price] = ()) -> None:
         self.rows: tuple[Price, ...] = tuple(rows)
@@ -85,6 +85,7 @@ class PriceSheet:
         self._thresholds = sorted({row.min_input_tokens for row in self.rows} - {0})
         self._tiers = frozenset(row.service_tier for row in self.rows)
         self._tariffs: dict[tuple[str, int], Tariff] = {}
+        self._only: Tariff | None = None  # where there is but one answer
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -108,6 +109,8 @@ class PriceSheet:
         since = self._settled_since
         if since is None or moment < since:
             return Tariff(self._choose(moment, input_tokens, service_tier))
+        if self._only is not None:
+            return self._only
         key = (
             service_tier if service_tier in self._tiers else "",
             bisect_right(self._thresholds, input_tokens),
@@ -116,6 +119,8 @@ class PriceSheet:
         if found is None:
             rows = self._choose(moment, input_tokens, service_tier)
             found = self._tariffs[key] = Tariff(rows)
+            if not self._thresholds and self._tiers <= {""}:
+                self._only = found
         return found
 
     def is_steady(self, moment: dt.datetime, least: int, most: int) -> bool:
