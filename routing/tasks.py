@@ -6,9 +6,10 @@ import logging
 from collections.abc import Collection
 
 from celery import shared_task
+from django.utils import timezone
 
 from routing.models import Credential, Provider
-from routing.services import price_refresh, probes
+from routing.services import price_refresh, probes, stored_responses
 from routing.snapshots import load_snapshot
 
 log = logging.getLogger(__name__)
@@ -57,3 +58,8 @@ def refresh_prices_of(provider_id: int) -> str:
         log.warning("prices stay as they are: %s", exc)
         return str(exc)
     return f"{report.added} added, {report.held} held, {report.unchanged} unchanged"
+
+
+@shared_task
+def forget_expired_responses() -> int:
+    return stored_responses.forget_expired(timezone.now())

@@ -14,6 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from dashboard.deadline import within
+from routing import tasks
 from routing.core.errors import HubError
 from routing.models import Organization, Project, StoredResponse
 from routing.services import stored_responses
@@ -122,7 +123,7 @@ def test_more_than_the_cap_is_refused(project: Project) -> None:
     assert not StoredResponse.objects.exists()
 
 
-def test_it_expires(project: Project) -> None:
+def test_what_has_expired_is_not_found(project: Project) -> None:
     stored_responses.keep(KEPT, project.pk)
     StoredResponse.objects.update(expires_at=timezone.now() - dt.timedelta(seconds=1))
     assert stored_responses.find(ID, project.pk) is None
@@ -146,6 +147,15 @@ def test_dropping_goes_on_until_all_is_dropped(
         kept = KeptResponse(f"resp_{no:032x}", NOW_S, [], {})
         stored_responses.keep(kept, project.pk)
     assert stored_responses.forget_expired(timezone.now() + dt.timedelta(days=31)) == 5
+
+
+def test_the_hourly_task_drops_what_has_expired(project: Project, settings: Settings) -> None:
+    stored_responses.keep(KEPT, project.pk)
+    assert tasks.forget_expired_responses() == 0
+    StoredResponse.objects.update(expires_at=timezone.now())
+    assert tasks.forget_expired_responses() == 1
+    planned = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert tasks.forget_expired_responses.name in planned
 
 
 @pytest.mark.parametrize("response_id", ["", "resp_1", "msg_" + "0" * 32, "resp_" + "G" * 32])
