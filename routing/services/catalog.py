@@ -181,9 +181,7 @@ class _Loader:
                 lifecycle = row.lifecycle
             else:
                 lifecycle = record.lifecycle
-            # A promise that an admin recorded outlives a file that is silent about it.
-            silent = () if record.data_policy else ("data_policy",)
-            values = _values(record, "slug", "lifecycle", *silent) | {
+            values = _values(record, "slug", "lifecycle") | {
                 "base_url": checked_base_url(record.base_url),
                 "lifecycle": lifecycle,
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from typing import Any
 
@@ -225,6 +226,33 @@ def test_a_policy_is_saved_and_told_in_words_and_as_json(boss: Client) -> None:
     assert '"max_price_output": "1.50"' in page
     assert "never at beta" in page
     assert 'value="beta"' in page
+
+
+RULES = [{"when": {"tags": ["night"]}, "then": {"objective": "fastest"}, "name": "night"}]
+
+
+def test_settings_without_a_field_survive_an_edit_of_the_others(boss: Client) -> None:
+    more = {"rules": RULES, "stable_by": "key", "objective": "balanced"}
+    refused = text(boss.post(address(Policy, "add"), policy_form(more=json.dumps(more))))
+    assert "objective: use the field of that name" in refused
+    del more["objective"]
+    boss.post(address(Policy, "add"), policy_form(more=json.dumps(more)))
+    policy = Policy.objects.get(name="mine")
+    page = address(Policy, "change", policy.pk)
+    form = boss.get(page).context["adminform"].form
+    assert form.initial["more"]["stable_by"] == "key"
+    boss.post(page, policy_form(max_attempts="1", more=json.dumps(form.initial["more"])))
+    policy.refresh_from_db()
+    document = policy.current.document
+    assert (document["max_attempts"], document["stable_by"]) == (1, "key")
+    assert document["rules"][0]["name"] == "night"
+
+
+def test_a_mistake_among_the_other_settings_is_shown_beside_them(boss: Client) -> None:
+    wrong = [{"when": {"weekdays": ["monday"]}, "then": {"zdr": False}}]
+    shown = text(boss.post(address(Policy, "add"), policy_form(more=json.dumps({"rules": wrong}))))
+    assert "did you mean mon" in shown
+    assert not Policy.objects.filter(name="mine").exists()
 
 
 def test_saving_a_policy_again_writes_a_new_version(boss: Client) -> None:

@@ -93,6 +93,14 @@ WRONG: dict[str, tuple[Change, str]] = {
     "quirk": (lambda d: d["providers"][0].update(quirks={"stop_mx": 1}), "quirks.*stop_mx"),
     "listing": (lambda d: d["providers"][0]["listing"].update(kind="togeter"), "together"),
     "listing path": (lambda d: d["providers"][0]["listing"].update(path="models"), "begin with /"),
+    "promise": (
+        lambda d: d["providers"][0].update(data_policy={"trains_on_prompts": "no"}),
+        "data_policy.*trains_on_prompts",
+    ),
+    "promised days": (
+        lambda d: d["providers"][0].update(data_policy={"retention_days": -1}),
+        "data_policy.*retention_days",
+    ),
     "private": (lambda d: d["providers"][0].update(base_url="http://127.0.0.1/v1"), "base_url"),
     "provider": (lambda d: d["endpoints"][2].update(provider="alpa"), "provider.*alpha"),
     "model": (lambda d: d["endpoints"][2].update(model="Qwen/Qwen3-32"), "model.*Qwen/Qwen3-32B"),
@@ -162,6 +170,14 @@ def test_what_was_edited_in_the_admin_is_left_alone() -> None:
     report = catalog.load(document())
     assert documents.alpha_endpoint().context_window == 7
     assert any("edited in the admin" in warning for warning in report.warnings)
+
+
+def test_a_promise_about_data_is_taken_over_and_withdrawn_with_the_file() -> None:
+    promised = {"trains_on_prompts": False, "retention_days": 0, "source_url": "https://a.example"}
+    loaded(lambda d: d["providers"][0].update(data_policy=promised))
+    assert Provider.objects.get(slug="alpha").data_policy == promised
+    catalog.load(document())
+    assert Provider.objects.get(slug="alpha").data_policy == {}
 
 
 def test_an_endpoint_without_a_price_is_noted() -> None:
