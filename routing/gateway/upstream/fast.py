@@ -68,9 +68,8 @@ class FastUpstream:
         try:
             await answer.waiter
             if not answer.status and type(answer.error) is StaleConnection:
-                connection = await pool.acquire(
-                    deadlines, total_at
-                )  # the next kept may be dead too
+                # Not `take`: the next that was kept may be dead too.
+                connection = await pool.acquire(deadlines, total_at)
                 answer = connection.start(message, rest, deadlines, total_at, loop.time())
                 await answer.waiter
         except BaseException:
