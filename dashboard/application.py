@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable
 
-from dashboard.runtime import build_gateway, set_gateway
+from dashboard.runtime import build_gateway, client_surfaces, response_store, set_gateway
 from routing.gateway.app import PREFIX, GatewayApp
 from routing.gateway.asgi import AsgiSink, Receive, Scope, Send
 from routing.gateway.service import Gateway
@@ -24,6 +24,7 @@ class Application:
         self.watcher: SnapshotWatcher | None = None
         self.gateway: Gateway | None = None
         self.gateway_app: GatewayApp | None = None
+        self.responses = response_store()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -80,7 +81,7 @@ class Application:
         if self.serves_gateway:
             freeze_what_lives_on()
         set_gateway(self.gateway)
-        self.gateway_app = GatewayApp(self.gateway)
+        self.gateway_app = GatewayApp(self.gateway, client_surfaces(self.responses), self.responses)
 
     async def stop(self) -> None:
         set_gateway(None)
@@ -88,6 +89,7 @@ class Application:
             await self.gateway.stop()
         if self.watcher is not None:
             await self.watcher.stop()
+        await self.responses.close()
 
 
 def freeze_what_lives_on() -> None:

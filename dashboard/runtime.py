@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 
+from dashboard import deadline
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
+from routing.services.stored_responses import PostgresResponseStore
 from routing.snapshots import SnapshotWatcher
+from routing.surfaces.base import Surface
+from routing.surfaces.completions import CompletionsSurface
+from routing.surfaces.messages.surface import MessagesSurface
+from routing.surfaces.responses import ResponsesSurface
+from routing.surfaces.responses.store import ResponseStore
+
+STORE_DEADLINE_S = 5.0  # of one statement about stored responses
 
 _gateway: Gateway | None = None
 
@@ -37,6 +47,19 @@ def build_gateway(watcher: SnapshotWatcher) -> Gateway:
             durability="host" if settings.PANELBOARD_DURABILITY == "host" else "process",
         ),
     )
+
+
+def response_store() -> PostgresResponseStore:
+    return PostgresResponseStore(partial(deadline.within, STORE_DEADLINE_S))
+
+
+def client_surfaces(store: ResponseStore) -> dict[str, Surface]:
+    """The dialects that clients are served in besides OpenAI chat, by path."""
+    return {
+        "/v1/messages": MessagesSurface(),
+        "/v1/responses": ResponsesSurface(store),
+        "/v1/completions": CompletionsSurface(),
+    }
 
 
 def set_gateway(gateway: Gateway | None) -> None:

@@ -7,44 +7,68 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+from routing.core.catalog import Caller
 from routing.core.errors import HubError
 from routing.core.ids import request_id_text
 from routing.core.moment import Moment
-from routing.gateway.asgi import AsgiSink, Receive, Scope, Send, read_body
+from routing.gateway.asgi import (
+    AsgiSink,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    check_headers,
+    read_body,
+)
 from routing.gateway.errors import JSON_HEADERS, error_body, error_headers, our_fault
 from routing.gateway.listing import model_body, models_body
+from routing.gateway.resources import counted, kept_response
 from routing.gateway.service import Gateway
 from routing.surfaces.base import Surface
+from routing.surfaces.responses.store import ResponseStore
 
 logger = logging.getLogger("panelboard.gateway")
 
 PREFIX = "/v1/"
+MESSAGES, RESPONSES = "/v1/messages", "/v1/responses"
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class GatewayApp:
     """`surfaces` are the client dialects besides OpenAI chat, by the path they are served at."""
 
-    def __init__(self, gateway: Gateway, surfaces: Mapping[str, Surface] | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        surfaces: Mapping[str, Surface] | None = None,
+        responses: ResponseStore | None = None,
+    ) -> None:
         self.gateway = gateway
+        self._responses = responses
         self._surfaces = dict(surfaces or {})
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/chat/completions": ("POST", self._chat),
             "/v1/models": ("GET", self._models),
             **dict.fromkeys(self._surfaces, ("POST", self._converse)),
         }
+        if MESSAGES in self._surfaces:
+            self._routes[f"{MESSAGES}/count_tokens"] = ("POST", self._count)
+        # An empty method leaves the choice to the handler.
+        self._prefixes: dict[str, tuple[str, Handler]] = {"/v1/models/": ("GET", self._model)}
+        if RESPONSES in self._surfaces:
+            self._prefixes[f"{RESPONSES}/"] = ("", self._kept)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        route = self._routes.get(path)
-        if route is None and path.startswith("/v1/models/"):
-            route = ("GET", self._model)
+        route = self._routes.get(path) or self._route_below(path)
         try:
             if route is None:
                 raise self._no_route(path)
-            if scope["method"] != route[0]:
+            if scope["method"] != route[0] and route[0]:
                 raise _wrong_method(scope["method"], path, route[0])
             await route[1](scope, receive, send)
+        except ClientGone:
+            pass
         except HubError as error:
             await self._refuse(path, error, receive, send)
         except Exception:
@@ -57,6 +81,12 @@ class GatewayApp:
             scope["headers"], AsgiSink(receive, send), partial(read_body, receive, limit_bytes)
         )
 
+    def _route_below(self, path: str) -> tuple[str, Handler] | None:
+        for prefix, route in self._prefixes.items():
+            if path.startswith(prefix):
+                return route
+        return None
+
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit_bytes = self.gateway.settings.max_body_bytes
         await self.gateway.chat(
@@ -65,6 +95,22 @@ class GatewayApp:
             partial(read_body, receive, limit_bytes),
             surface=self._surfaces[scope["path"]],
         )
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = self._authenticate(scope)
+        check_headers(scope["headers"], self.gateway.settings.max_body_bytes)
+        raw = await read_body(receive, self.gateway.settings.max_body_bytes)
+        answered = await counted(self.gateway, scope["headers"], raw, caller.project_id)
+        await AsgiSink(receive, send).reply(200, answered.headers, answered.body)
+
+    async def _kept(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = self._authenticate(scope)
+        rest = scope["path"].removeprefix("/v1/responses/")
+        query = scope.get("query_string", b"")
+        answered = await kept_response(
+            self._responses, caller.project_id, scope["method"], rest, query
+        )
+        await _reply(send, receive, answered.body)
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._authenticate(scope)
@@ -78,8 +124,8 @@ class GatewayApp:
         body = model_body(path_id, gateway.snapshot, gateway.health, self._moment())
         await _reply(send, receive, body)
 
-    def _authenticate(self, scope: Scope) -> None:
-        self.gateway.authenticate(scope["headers"], self.gateway.wall())
+    def _authenticate(self, scope: Scope) -> Caller:
+        return self.gateway.authenticate(scope["headers"], self.gateway.wall())
 
     def _moment(self) -> Moment:
         gateway = self.gateway

@@ -86,6 +86,8 @@ class Exchange:
             adapter = adapter_for(endpoint.provider.dialect)
             credential = endpoint.credentials[0]
             try:
+                if self.voice is not None:
+                    self._refuse_losses(adapter, endpoint)
                 built = adapter.build(self.call, endpoint, credential.secret)
             except UpstreamError as unsayable:  # not in this dialect; perhaps in the next one's
                 if queue:
@@ -103,6 +105,22 @@ class Exchange:
                 raise client_error(error, endpoint.provider.name, no)
             if delay_s:
                 await asyncio.sleep(delay_s)
+
+    def _refuse_losses(self, adapter: Adapter, endpoint: Endpoint) -> None:
+        """Raises UpstreamError(CLIENT) where too much of the request would stay behind."""
+        voice = self.voice
+        if voice is None or speaks_natively(self.call, adapter):
+            return
+        wants_all = self.scribe.facts.preferences.require_parameters
+        lost = voice.uncarried if wants_all else voice.essential
+        if lost:
+            raise UpstreamError(
+                FailureClass.CLIENT,
+                f"{endpoint.provider.name} cannot be sent {', '.join(lost)}. Leave it out, or "
+                "choose a model or provider that speaks this dialect itself",
+                code="unsupported_parameter",
+                was_sent=False,
+            )
 
     def _next(
         self,
@@ -309,6 +327,8 @@ class Exchange:
             (b"x-request-id", scribe.request_id_text),
             (b"x-panelboard-overhead-ms", b"%.2f" % (scribe.overhead_s * 1000.0)),
         ]
+        if self.voice is not None and self.voice.request_id_name:
+            headers.append((self.voice.request_id_name, scribe.request_id_text))
         if money is not None:
             headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
         return headers

@@ -37,6 +37,8 @@ class Voice(Protocol):
     chat: dict[str, Any]  # the request as OpenAI chat; the hub's own fields (`provider`) included
     native: NativeCall | None  # the request as it was written, for providers of that dialect
     uncarried: tuple[str, ...]  # fields that OpenAI chat has no word for; shown to the client
+    essential: tuple[str, ...] = ()  # those of them without which it is another question
+    request_id_name: bytes = b""  # the header this dialect's clients look for, beside ours
 
     def reply(self, answer: bytes) -> bytes:
         """From an OpenAI chat completion (JSON) to the dialect's whole answer (JSON)."""
@@ -60,6 +62,7 @@ class Asker(NamedTuple):
 
 class Surface(Protocol):
     name: str  # as it is written in the log: chat, messages, responses, completions
+    request_id_name: bytes = b""
 
     async def open(self, body: dict[str, Any], asker: Asker) -> Voice:
         """`read`, with what has to be fetched for it first. Raises HubError 400 and 503."""

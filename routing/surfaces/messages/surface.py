@@ -26,6 +26,7 @@ class MessagesVoice(Voice):
     Only a provider of the dialect itself should get a request that has some.
     """
 
+    request_id_name = b"request-id"
     native: NativeCall  # always given: whatever a client writes here, Anthropic can be sent
 
     def __init__(self, body: dict[str, Any], request_id: str) -> None:
@@ -58,6 +59,7 @@ class MessagesVoice(Voice):
 
 class MessagesSurface(Surface):
     name = "messages"
+    request_id_name = b"request-id"
 
     @override
     async def open(self, body: dict[str, Any], asker: Asker) -> MessagesVoice:
