@@ -1,8 +1,9 @@
 """Reading an OpenAI-compatible stream.
 
-Each frame is parsed once, by a decoder that looks only at what decides (about 0.3 µs). A frame of
-plain text is passed on as the bytes it came in; only the others are looked at as objects, and
-written anew only if something in them had to change.
+Most frames differ from the one before in one text only: they are recognised by the bytes around it
+(`pattern.py`) and passed on as they came. Of the others, each is parsed once by a decoder that looks
+only at what decides; only what is not plain text is looked at as objects, and written anew only if
+something in it had to change.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from routing.adapters.errors import is_error
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.openai_compat.answers import finish_word, mend_reasoning
 from routing.adapters.openai_compat.calls import CallBook
+from routing.adapters.openai_compat.pattern import NO_STRING, Padded, Pattern, Patterns, read_string
 from routing.adapters.stream import EventStream
 from routing.adapters.usage import openai_usage, provider_cost
 from routing.core.catalog import Endpoint
@@ -48,9 +50,6 @@ class _Delta(msgspec.Struct):
     refusal: Any = None
     audio: Any = None
 
-    def others(self) -> bool:
-        return bool(self.function_call or self.refusal or self.audio)
-
 
 class _Choice(msgspec.Struct):
     delta: _Delta
@@ -64,6 +63,7 @@ class _Chunk(msgspec.Struct):
 
 
 _look = msgspec.json.Decoder(_Chunk).decode
+_RENAMED = "reasoning_content"  # as a text it looks like the field, which is then not renamed
 
 
 class OpenAIStream(EventStream):
@@ -76,21 +76,69 @@ class OpenAIStream(EventStream):
         self._open: set[int] = set()  # choices with content and no finish_reason yet
         self._finished: set[int] = set()
         self._calls = CallBook()
+        self._patterns = Patterns()
+        self._pattern: Pattern | None = None  # both set only where they decide alone
+        self._padded: Padded | None = None
+        self._text = ""  # of the last frame, if that was all there was in it
 
     @override
     def feed(self, data: bytes) -> bytes:
         """Bytes of one whole text frame come back as the same object, the common case."""
+        pattern = self._pattern
         if (
-            self.content_started
-            and self._splitter.at_rest
-            and not self._is_over()
-            and b'"usage"' not in data
-            and len(data) < sse.MAX_EVENT_BYTES
-            and sse.is_one_frame(data)
-            and self._take_text(data[6:-2])
+            pattern is None
+            or not data.startswith(pattern.before)
+            or not data.endswith(pattern.after)
         ):
+            return self._feed_any(data)
+        try:
+            text = read_string(data[pattern.start : pattern.end])
+        except NO_STRING:
+            return self._feed_any(data)
+        if not text or text == _RENAMED or len(data) >= sse.MAX_EVENT_BYTES:
+            return self._feed_any(data)
+        self.content_frames += 1
+        self.output_chars += len(text)
+        if not pattern.sent_before:
             return data
-        return super().feed(data)
+        string = data[pattern.start + 1 : pattern.end - 1]
+        return b"".join((pattern.sent_before, string, pattern.sent_after))
+
+    @override
+    def close(self) -> bytes:
+        self._pattern = self._padded = None
+        return super().close()
+
+    def _feed_any(self, data: bytes) -> bytes:
+        if not self.content_started or not self._splitter.at_rest:
+            out = super().feed(data)
+        elif data.find(b"\n\n", 0, -2) >= 0:
+            return b"".join(map(self.feed, _events_in(data)))
+        else:
+            out = self._feed_event(data)
+        if self._splitter.at_rest and self.error is None and not self.done:
+            self._pattern, self._padded = self._patterns.known, self._patterns.padded
+        return out
+
+    def _feed_event(self, data: bytes) -> bytes:
+        """Not more than one event, after others that were complete."""
+        if self._padded is not None and len(data) < sse.MAX_EVENT_BYTES:
+            found = self._padded.fit(data)
+            if found is not None and found[0] and found[0] != _RENAMED:
+                self.content_frames += 1
+                self.output_chars += len(found[0])
+                return found[1]
+        self._pattern = self._padded = None
+        if self._is_over() or len(data) >= sse.MAX_EVENT_BYTES or not sse.is_one_frame(data):
+            return super().feed(data)
+        self._text = ""
+        if b'"usage"' not in data and self._take_text(data[6:-2]):
+            out = data
+        else:
+            out = self._take(sse.Frame(data[6:-2]))
+        if self._text:
+            self._patterns.learn(self.content_frames, data, out, self._text)
+        return out
 
     @override
     def _on_frame(self, frame: sse.Frame) -> bytes:
@@ -99,11 +147,16 @@ class OpenAIStream(EventStream):
             return self._on_any(frame.name, payload)
         if b'"usage"' in payload:
             payload = self._without_null_usage(payload)
+        if self._is_more_text(payload):
+            return sse.encode(payload)
         if self._renames_reasoning and b'"reasoning_content"' not in payload:
             payload = payload.replace(b'"reasoning":', b'"reasoning_content":', 1)
-        if b'"usage"' not in payload and self._take_text(payload):
-            return sse.encode(payload)
+            if self._is_more_text(payload):
+                return sse.encode(payload)
         return self._on_any(frame.name, payload)
+
+    def _is_more_text(self, payload: bytes) -> bool:
+        return b'"usage"' not in payload and self._take_text(payload)
 
     @staticmethod
     def _without_null_usage(payload: bytes) -> bytes:
@@ -124,28 +177,25 @@ class OpenAIStream(EventStream):
         if choice.finish_reason is not None or choice.index not in self._open:
             return False
         delta = choice.delta
-        if delta.reasoning or delta.reasoning_details or delta.others():
+        if delta.reasoning or delta.reasoning_details:
+            return False
+        if delta.function_call or delta.refusal or delta.audio:
             return False
         text, thought = delta.content or "", delta.reasoning_content or ""
         chars = len(text) + len(thought)
-        calls = delta.tool_calls
-        if calls:
-            if not self._are_continued(calls, choice.index):
-                return False
-            chars += sum(len(call.function.arguments or "") for call in calls)
-        elif not chars:
+        for call in delta.tool_calls or ():
+            if call.id or call.function.name or not self._calls.knows(choice.index, call.index):
+                return False  # not just more arguments of a call that is in order
+            chars += len(call.function.arguments or "")
+        if not chars and not delta.tool_calls:
             return False
-        self.answer_started = self.answer_started or bool(text or calls)
+        if text or delta.tool_calls:
+            self.answer_started = True
+        is_one_text = not delta.tool_calls and not (text and thought)
+        self._text = (text or thought) if is_one_text else ""
         self.content_frames += 1
         self.output_chars += chars
         return True
-
-    def _are_continued(self, calls: list[_Call], choice: int) -> bool:
-        """Only more arguments for calls that are known, so nothing needs mending."""
-        return all(
-            not call.id and not call.function.name and self._calls.knows(choice, call.index)
-            for call in calls
-        )
 
     # --- everything that is not plain text ----------------------------------------------------
 
@@ -253,6 +303,13 @@ class OpenAIStream(EventStream):
         if self._finished:
             return not self._open
         return self.content_started and not self._quirks.done_required
+
+
+def _events_in(data: bytes) -> list[bytes]:
+    """Several events that came at once, and what of another one came with them."""
+    *whole, rest = data.split(b"\n\n")
+    events = [event + b"\n\n" for event in whole]
+    return [*events, rest] if rest else events
 
 
 def _index_of(choice: dict[str, Any]) -> int:
