@@ -201,11 +201,10 @@ class LimitBook:
             retry_after_s=max(wait_s, LEAST_WAIT_S),
             needed=tokens,
             left=standing.remaining if standing is not None else 0,
-            standings=self.standings(limits, now),
+            standings=self.standings(self._lane(limits).shares, now),
         )
 
-    def standings(self, limits: Limits, now: float) -> Standings:
-        shares = self._lane(limits).shares
+    def standings(self, shares: Sequence[Share], now: float) -> Standings:
         return Standings(
             tightest(share.standing(REQUESTS, now, self.offset_s) for share in shares),
             tightest(share.standing(TOKENS, now, self.offset_s) for share in shares),
@@ -241,7 +240,7 @@ class LimitBook:
     def give_all_back(self) -> None:
         """Before the process ends: the next reports return whatever is not in use."""
         for share in self._shares.values():
-            share.drop_lease()
+            share.end()
             self.waiting.add(share)
 
     def forget(self, now: float) -> None:

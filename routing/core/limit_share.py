@@ -109,6 +109,11 @@ class Share:
         self.requests_left = self.tokens_left = self.spare = 0
         self._unlimit()
 
+    def end(self) -> None:
+        """Wants nothing any more: the next report gives everything back."""
+        self.drop_lease()
+        self.taken = self.taken_seen = self.tokens_drawn = 0
+
     def _unlimit(self) -> None:
         if self.caps.requests is None:
             self.requests_left = ENDLESS
@@ -227,8 +232,8 @@ class Share:
         )
 
     def accept(self, report: Report, reply: Reply, sent_at: float, offset_s: float) -> None:
-        if report.caps != self.caps:
-            return  # changed meanwhile: what was granted comes back with the next report
+        if report.caps != self.caps or report.no != self.report_no:
+            return  # overtaken: what was granted comes back with the next report
         self.in_doubt = [use for use in self.in_doubt if use.report_no > report.no]
         if reply.is_new:
             self.drop_lease()

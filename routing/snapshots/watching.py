@@ -9,24 +9,19 @@ A statement that hangs is ended by cutting its socket, because a stopped server 
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
-import os
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from routing.core.catalog import Snapshot, empty_snapshot
+from routing.snapshots.connection import connect, cut, cut_after, unpooled
 from routing.snapshots.loading import load_snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +125,7 @@ class SnapshotWatcher:
         back_off_s = LEAST_BACK_OFF_S
         while True:
             try:
-                async with await _connect() as connection:
+                async with await connect() as connection:
                     back_off_s = LEAST_BACK_OFF_S
                     await self._listen(connection)
             except (psycopg.Error, OSError) as exc:
@@ -140,10 +135,10 @@ class SnapshotWatcher:
             back_off_s = min(back_off_s * 2, MOST_BACK_OFF_S)
 
     async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        with _cut_after(connection, STATEMENT_S):
+        with cut_after(connection, STATEMENT_S):
             await connection.execute(f"LISTEN {CHANNEL}")
         while True:
-            with _cut_after(connection, STATEMENT_S):
+            with cut_after(connection, STATEMENT_S):
                 cursor = await connection.execute(VERSION_QUERY)
                 row = await cursor.fetchone()
             if row is not None and row[0] != self.current.version:
@@ -172,7 +167,7 @@ class _LoaderThread:
         wrapper = self._connection
         raw = wrapper.connection if wrapper is not None else None
         if raw is not None and not raw.closed:
-            _cut(raw)
+            cut(raw)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
@@ -180,7 +175,7 @@ class _LoaderThread:
 
     def _load(self, load: Callable[[], Snapshot]) -> Snapshot:
         if self._connection is None:
-            self._connection = _unpooled()
+            self._connection = unpooled()
             connections[DEFAULT_DB_ALIAS] = self._connection
         try:
             return load()
@@ -191,33 +186,3 @@ class _LoaderThread:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-
-
-def _unpooled() -> Any:
-    wrapper = connections.create_connection(DEFAULT_DB_ALIAS)
-    wrapper.settings_dict = copy.deepcopy(wrapper.settings_dict)
-    wrapper.settings_dict["OPTIONS"].pop("pool", None)
-    wrapper.settings_dict["CONN_MAX_AGE"] = None
-    return wrapper
-
-
-async def _connect() -> psycopg.AsyncConnection[Any]:
-    parameters = _unpooled().get_connection_params()
-    for name in ("context", "cursor_factory"):
-        parameters.pop(name, None)
-    return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-
-
-@contextmanager
-def _cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Iterator[None]:
-    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    """Whoever waits for the server sees the connection end. The descriptor itself stays psycopg's."""
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
-        own.shutdown(socket.SHUT_RDWR)

@@ -573,8 +573,8 @@ def test_headers_tell_what_is_left_over_all_processes() -> None:
         process.settle(granted(process.ask(limits, 10)), 10)
     for _ in range(2):
         process.talk(tick=True)
-    granted(other.ask(limits, 100))
-    standings = other.book.standings(limits, other.now)
+    grant = granted(other.ask(limits, 100))
+    standings = other.book.standings(grant.shares, other.now)
     assert standings.requests is not None
     assert standings.tokens is not None
     assert (standings.requests.limit, standings.requests.remaining) == (50, 39)
