@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
-
-from analytics.recorder.open_requests import MissingIntent, OpenRequests, Rows, Settle
+from analytics.recorder.open_requests import OpenRequests, Rows, Settle
 from analytics.recorder.quarantine import Quarantine
 from analytics.recorder.segments import Segment, segment_paths
-from analytics.recorder.told import decode_all
-from routing.core.spool import BadSegment, Damaged, Frame
+from routing.core.spool import FRAME_HEAD_BYTES, BadSegment, Damaged
 
 CHECK_WRITER_EVERY_S = 1.0
 
@@ -145,28 +142,45 @@ class SpoolReader:
     def _take(
         self, segment: Segment, process: Process, batch: Batch, limit: int, *, live: bool
     ) -> None:
-        forgotten = Rows()
-        for item in segment.frames(live=live):
-            if isinstance(item, Damaged):
-                self._set_aside(segment, item, segment.raw(item), "the frame fails its checksum")
+        while len(batch.rows) < limit:
+            if self._take_ahead(segment, process.open, batch.rows, limit):
                 continue
-            rows = batch.rows if item.end > segment.shipped else forgotten
-            self._take_frame(segment, item, process.open, rows)
-            if len(batch.rows) >= limit:
+            if (live and not segment.has_news) or not self._take_next(
+                segment, process.open, batch.rows, live=live
+            ):
                 break
         if segment.position > segment.shipped:
             batch.read_to[segment] = segment.position
 
-    def _take_frame(
-        self, segment: Segment, frame: Frame, requests: OpenRequests, rows: Rows
-    ) -> None:
-        try:
-            for record in decode_all(frame.body):
-                requests.take(record, rows)
-        except MissingIntent as exc:
-            self._set_aside(segment, frame, frame.body, f"no intent for {exc}")
-        except (msgspec.DecodeError, ValueError, OverflowError) as exc:
-            self._set_aside(segment, frame, frame.body, f"not a record: {exc}")
+    def _take_ahead(self, segment: Segment, requests: OpenRequests, rows: Rows, limit: int) -> bool:
+        """Many frames at once."""
+        start, is_shipped = segment.position, segment.is_shipped
+        bodies = segment.ahead(limit - len(rows))
 
-    def _set_aside(self, segment: Segment, item: Frame | Damaged, data: bytes, reason: str) -> None:
-        self._quarantine.keep(f"{segment.path.name}.{item.offset}.frame", data, reason)
+        def refuse(body: bytes, reason: str) -> None:
+            before = bodies[: bodies.index(body)]
+            offset = start + sum(len(one) + FRAME_HEAD_BYTES for one in before)
+            self._set_aside(segment, offset, body, reason)
+
+        requests.take_frames(bodies, Rows() if is_shipped else rows, refuse)
+        return bool(bodies)
+
+    def _take_next(
+        self, segment: Segment, requests: OpenRequests, rows: Rows, *, live: bool
+    ) -> bool:
+        """One frame, or what stands in its place."""
+        item = next(segment.frames(live=live), None)
+        if isinstance(item, Damaged):
+            raw = segment.raw(item)
+            self._set_aside(segment, item.offset, raw, "the frame fails its checksum")
+        elif item is not None:
+            offset = item.offset
+            requests.take_frames(
+                [item.body],
+                rows if item.end > segment.shipped else Rows(),
+                lambda body, reason: self._set_aside(segment, offset, body, reason),
+            )
+        return item is not None
+
+    def _set_aside(self, segment: Segment, offset: int, data: bytes, reason: str) -> None:
+        self._quarantine.keep(f"{segment.path.name}.{offset}.frame", data, reason)

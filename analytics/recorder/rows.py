@@ -1,8 +1,9 @@
 """Records as rows: the columns of the log, and the tuples that COPY takes.
 
-The tuples go into staging tables whose types are cheap to send (epoch seconds, text for ids and
-money, JSON as bytes); `Staging.insert` turns them into the log's own types inside Postgres. Columns
-stand in the order of the records' fields, so that a row is made of whole runs of them.
+The tuples go into staging tables whose types are cheap to send (epoch seconds, text for money, JSON
+as bytes); `Staging.insert` turns them into the log's own types inside Postgres. Columns stand in the
+order of the records' fields, so that a row is made of whole runs of them. An attempt that answered
+its request brings the request along: what both have in common is sent once.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _days: dict[bytes, dt.date] = {}
 
 @dataclass(frozen=True)
 class Staging:
-    """One table of the log and its staging table: (column, staging type) in order."""
+    """A staging table: (column, its type there) in order."""
 
-    table: str
+    table: str  # of the log
     columns: Mapping[str, str]
 
     @property
@@ -51,13 +52,13 @@ class Staging:
     def copy(self) -> str:
         return f"COPY {self.name} FROM STDIN (FORMAT BINARY)"
 
-    @cached_property
-    def insert(self) -> str:
-        """Adds what is not there yet and returns when it was received."""
-        wanted = ", ".join(_converted(name, kind) for name, kind in self.columns.items())
+    def insert(self, table: str, sources: Mapping[str, str], where: str = "true") -> str:
+        """Adds what is not there yet and returns when it was received. `sources` tells which column
+        here becomes which one there."""
+        wanted = ", ".join(_converted(name, self.columns[name]) for name in sources.values())
         return (
-            f"INSERT INTO {self.table} ({', '.join(self.columns)}) SELECT {wanted}"  # noqa: S608
-            f" FROM {self.name} ON CONFLICT DO NOTHING RETURNING received_at"
+            f"INSERT INTO {table} ({', '.join(sources)}) SELECT {wanted} FROM {self.name}"  # noqa: S608
+            f" WHERE {where} ON CONFLICT DO NOTHING RETURNING received_at"
         )
 
 
@@ -71,63 +72,83 @@ def _converted(name: str, kind: str) -> str:
     return name
 
 
-ATTEMPT = Staging(
-    "attempt",
-    {
-        "day": "date",
-        "request_id": "uuid",
-        "attempt_no": "int4",
-        "started_at": "float8",
-        "received_at": "float8",
-        "endpoint_id": "int8",
-        "credential_id": "int8",
-        "key_id": "int8",
-        "project_id": "int8",
-        "organization_id": "int8",
-        "kind": "text",
-        "surface": "text",
-        "requested_model": "text",
-        "model_id": "int8",
-        "upstream_model": "text",
-        "stream": "bool",
-        "input_estimate": "int8",
-        "simulated": "bool",
-        "service_tier": "text",
-        "policy": "text",
-        "policy_version": "int4",
-        "outcome": "text",
-        "http_status": "int4",
-        "error_code": "text",
-        "error_message": "text",
-        "failure": "text",
-        "response_model": "text",
-        "provider_request_id": "text",
-        "finish_reason": "text",
-        "input_total": "int8",
-        "cache_read": "int8",
-        "cache_write_5m": "int8",
-        "cache_write_1h": "int8",
-        "output_total": "int8",
-        "reasoning": "int8",
-        "images": "int8",
-        "audio_seconds": "int8",
-        "searches": "int8",
-        "provider_cost_usd": "text",
-        "usage_source": "text",
-        "usage_raw": "text",
-        "cost_usd": "text",
-        "cost_status": "text",
-        "lines": "bytea",
-        "headers_ms": "float8",
-        "ttft_ms": "float8",
-        "ttfa_ms": "float8",
-        "last_chunk_ms": "float8",
-        "e2e_ms": "float8",
-        "content_frames": "int4",
-        "first_chunk_tokens": "int4",
-        "dropped_params": "text",
-    },
-)
+_ATTEMPT = {
+    "day": "date",
+    "request_id": "uuid",
+    "attempt_no": "int4",
+    "started_at": "float8",
+    "received_at": "float8",
+    "endpoint_id": "int8",
+    "credential_id": "int8",
+    "key_id": "int8",
+    "project_id": "int8",
+    "organization_id": "int8",
+    "kind": "text",
+    "surface": "text",
+    "requested_model": "text",
+    "model_id": "int8",
+    "upstream_model": "text",
+    "stream": "bool",
+    "input_estimate": "int8",
+    "simulated": "bool",
+    "service_tier": "text",
+    "policy": "text",
+    "policy_version": "int4",
+    "outcome": "text",
+    "http_status": "int4",
+    "error_code": "text",
+    "error_message": "text",
+    "failure": "text",
+    "response_model": "text",
+    "provider_request_id": "text",
+    "finish_reason": "text",
+    "input_total": "int8",
+    "cache_read": "int8",
+    "cache_write_5m": "int8",
+    "cache_write_1h": "int8",
+    "output_total": "int8",
+    "reasoning": "int8",
+    "images": "int8",
+    "audio_seconds": "int8",
+    "searches": "int8",
+    "provider_cost_usd": "text",
+    "usage_source": "text",
+    "usage_raw": "text",
+    "cost_usd": "text",
+    "cost_status": "text",
+    "lines": "bytea",
+    "headers_ms": "float8",
+    "ttft_ms": "float8",
+    "ttfa_ms": "float8",
+    "last_chunk_ms": "float8",
+    "e2e_ms": "float8",
+    "content_frames": "int4",
+    "first_chunk_tokens": "int4",
+    "dropped_params": "text",
+}
+# Of the request that ended with the attempt, beside what stands above.
+_ANSWER = {
+    "request_model_id": "int8",
+    "request_outcome": "text",
+    "client_status": "int4",
+    "client_error_code": "text",
+    "attempts": "int4",
+    "answered_by": "int8",
+    "request_ttft_ms": "float8",
+    "request_e2e_ms": "float8",
+    "overhead_ms": "float8",
+    "decision": "bytea",
+}
+_ANSWER_OF = {
+    "model_id": "request_model_id",
+    "outcome": "request_outcome",
+    "http_status": "client_status",
+    "error_code": "client_error_code",
+    "endpoint_id": "answered_by",
+    "ttft_ms": "request_ttft_ms",
+    "e2e_ms": "request_e2e_ms",
+}
+ATTEMPT = Staging("attempt", _ATTEMPT | _ANSWER)
 REQUEST = Staging(
     "request_log",
     {
@@ -158,6 +179,15 @@ REQUEST = Staging(
 )
 
 
+INSERT_ATTEMPTS = ATTEMPT.insert("attempt", {name: name for name in _ATTEMPT})
+INSERT_ANSWERED = ATTEMPT.insert(
+    "request_log",
+    {name: _ANSWER_OF.get(name, name) for name in REQUEST.columns},
+    "attempts IS NOT NULL",
+)
+INSERT_REQUESTS = REQUEST.insert("request_log", {name: name for name in REQUEST.columns})
+
+
 def _place(record: type[msgspec.Struct], field: str) -> int:
     return record.__struct_fields__.index(field)
 
@@ -168,9 +198,14 @@ _OUTCOME = slice(_place(Finish, "outcome"), _place(Finish, "usage"))
 _QUANTITIES = slice(0, _place(Usage, "provider_cost_usd"))
 _TIMES = slice(_place(Finish, "headers_ms"), _place(Finish, "e2e_ms"))
 _DONE = slice(_place(RequestDone, "received_at"), _place(RequestDone, "decision"))
+_ANSWERED = slice(_place(RequestDone, "outcome"), _place(RequestDone, "simulated"))
+_NO_ANSWER = (None,) * len(_ANSWER)
 
 
-def attempt_row(intent: Intent, finish: Finish, e2e_ms: float | None) -> Row:
+def attempt_row(
+    intent: Intent, finish: Finish, e2e_ms: float | None, done: RequestDone | None = None
+) -> Row:
+    """With `done`, the row of the request too: it tells of `finish.request_id` and its `Intent`."""
     request_id, ended, usage = finish.request_id, astuple(finish), finish.usage
     row = (
         day_of(request_id),
@@ -189,8 +224,24 @@ def attempt_row(intent: Intent, finish: Finish, e2e_ms: float | None) -> Row:
         finish.content_frames,
         finish.first_chunk_tokens,
         ",".join(finish.dropped_params),
+        *(_NO_ANSWER if done is None else _answer(done)),
     )
-    return _without_nul(row) if _has_nul(intent, finish) else row
+    return _without_nul(row) if _has_nul(intent, finish, done) else row
+
+
+def _answer(done: RequestDone) -> Row:
+    return (done.model_id, *astuple(done)[_ANSWERED], _jsonb(done.decision) or None)
+
+
+def has_answer(row: Row) -> bool:
+    return row[-len(_ANSWER) :] != _NO_ANSWER
+
+
+def apart(row: Row) -> tuple[Row, Row]:
+    """The attempt alone, and its request as a row of `REQUEST`."""
+    values = dict(zip(ATTEMPT.columns, row, strict=True))
+    request = tuple(values[_ANSWER_OF.get(name, name)] for name in REQUEST.columns)
+    return (*row[: len(_ATTEMPT)], *_NO_ANSWER), request
 
 
 def request_row(done: RequestDone) -> Row:
@@ -245,7 +296,7 @@ def day_of(request_id: bytes) -> dt.date:
     return day
 
 
-def _has_nul(intent: Intent, finish: Finish) -> bool:
+def _has_nul(intent: Intent, finish: Finish, done: RequestDone | None) -> bool:
     """In any text that a client or a provider wrote."""
     return (
         _NUL in intent.requested_model
@@ -257,6 +308,7 @@ def _has_nul(intent: Intent, finish: Finish) -> bool:
         or b"\0" in finish.usage_raw
         or _NUL in intent.service_tier
         or _NUL in "".join(finish.dropped_params)
+        or (done is not None and _NUL in done.error_code)
     )
 
 

@@ -11,6 +11,7 @@ from routing.core import spool
 from routing.core.spool import BadSegment, Damaged, Ended, Frame, SegmentHeader
 
 _BLANK = bytes(spool.FRAME_HEAD_BYTES)
+_AHEAD_BYTES = 2**18
 
 
 class Segment:
@@ -41,6 +42,19 @@ class Segment:
         """One small read: cheap enough to ask ten times a second."""
         head = os.pread(self._fd, spool.FRAME_HEAD_BYTES, self.position)
         return not self.ended and head not in (_BLANK, b"")
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether what comes next is in Postgres already."""
+        return self.position < self.shipped
+
+    def ahead(self, most: int) -> list[bytes]:
+        """Bodies of what comes next, as far as it is whole; [] says nothing about the rest."""
+        size = self.shipped - self.position if self.is_shipped else _AHEAD_BYTES
+        data = self._read(self.position, min(size, _AHEAD_BYTES))
+        bodies, used = spool.frames_ahead(data, self.header, most)
+        self.position += used
+        return bodies
 
     def frames(self, *, live: bool) -> Iterator[Frame | Damaged]:
         """Reads on from `position`, which moves with each item that is taken."""

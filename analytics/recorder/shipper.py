@@ -15,7 +15,7 @@ from analytics.recorder.crashed import crashed_finish
 from analytics.recorder.open_requests import Rows
 from analytics.recorder.quarantine import Quarantine
 from analytics.recorder.reader import Batch, Process, SpoolReader
-from analytics.recorder.rows import ATTEMPT, REQUEST, Row, Staging
+from analytics.recorder.rows import ATTEMPT, REQUEST, Row, Staging, apart, has_answer
 from analytics.recorder.status import RecorderStatus, write_status
 from analytics.recorder.store import BadRows, DatabaseAway, Store
 from routing.core.ids import request_id_text
@@ -133,7 +133,7 @@ class Shipper:
         try:
             self._store.ship(rows)
         except BadRows as exc:
-            if len(rows) == 1:
+            if len(rows) == 1 and not any(map(has_answer, rows.attempts)):
                 yield rows, str(exc)
                 return
             for half in _halves(rows):
@@ -177,6 +177,9 @@ class Shipper:
 def _halves(rows: Rows) -> tuple[Rows, Rows]:
     if len(rows.attempts) and len(rows.requests):
         return Rows(attempts=rows.attempts), Rows(requests=rows.requests)
+    if len(rows) == 1:
+        attempt, request = apart(rows.attempts[0])
+        return Rows(attempts=[attempt]), Rows(requests=[request])
     a, r = len(rows.attempts) // 2, len(rows.requests) // 2
     return (
         Rows(rows.attempts[:a], rows.requests[:r]),

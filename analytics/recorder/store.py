@@ -11,11 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.types.string import BytesBinaryDumper
 
 from analytics.partitions import ensure_day_in
 from analytics.prices import load_sheets
 from analytics.recorder.open_requests import Rows
-from analytics.recorder.rows import ATTEMPT, REQUEST, Row, Staging
+from analytics.recorder.rows import (
+    ATTEMPT,
+    INSERT_ANSWERED,
+    INSERT_ATTEMPTS,
+    INSERT_REQUESTS,
+    REQUEST,
+    Row,
+    Staging,
+)
 from routing.core.pricing import PriceSheet
 
 _OPTIONS = (
@@ -26,13 +35,21 @@ CONNECT_TIMEOUT_S = 3
 DEADLINE_S = 20.0  # for a server that is there and says nothing
 FUTURE_DAYS = 1  # a clock that is further ahead is wrong
 
-# A bucket whose quarter of an hour is over has been or is being rolled up: say that it changed.
-_ADD = (
-    "WITH added AS ({insert}) INSERT INTO dirty_bucket (bucket_start)"
-    " SELECT DISTINCT date_bin('15 minutes', received_at, '2000-01-01 00:00+00') FROM added"
-    " WHERE date_bin('15 minutes', received_at, '2000-01-01 00:00+00') + interval '15 minutes'"
-    " <= now()"
-)
+
+def _adding(*inserts: str) -> str:
+    """A bucket whose quarter of an hour is over has been or is being rolled up: says that it
+    changed."""
+    named = ", ".join(f"added_{n} AS ({insert})" for n, insert in enumerate(inserts))
+    added = " UNION ALL ".join(f"SELECT received_at FROM added_{n}" for n in range(len(inserts)))  # noqa: S608
+    return (
+        f"WITH {named} INSERT INTO dirty_bucket (bucket_start) SELECT DISTINCT bucket FROM"  # noqa: S608
+        f" (SELECT date_bin('15 minutes', received_at, '2000-01-01 00:00+00') FROM ({added}) a)"
+        " b (bucket) WHERE bucket + interval '15 minutes' <= now()"
+    )
+
+
+_ADD_ATTEMPTS = _adding(INSERT_ATTEMPTS, INSERT_ANSWERED)
+_ADD_REQUESTS = _adding(INSERT_REQUESTS)
 
 
 T = TypeVar("T")
@@ -97,6 +114,9 @@ class Store:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             connection = psycopg.connect(**self._params)
+            connection.adapters.register_dumper(
+                bytes, BytesBinaryDumper
+            )  # not the DB-API's, in Python
             make_staging(connection.cursor())
             self._connection = connection
         return self._connection
@@ -126,18 +146,21 @@ def make_staging(cursor: psycopg.Cursor[Any]) -> None:
 
 def add_rows(cursor: psycopg.Cursor[Any], rows: Rows) -> None:
     """In the transaction of the caller, with the marks of buckets that are over."""
-    _add(cursor, ATTEMPT, rows.attempts)
-    _add(cursor, REQUEST, rows.requests)
+    for staging, add, found in (
+        (ATTEMPT, _ADD_ATTEMPTS, rows.attempts),
+        (REQUEST, _ADD_REQUESTS, rows.requests),
+    ):
+        if found:
+            _copy(cursor, staging, found)
+            cursor.execute(add)
 
 
-def _add(cursor: psycopg.Cursor[Any], staging: Staging, rows: list[Row]) -> None:
-    if not rows:
-        return
+def _copy(cursor: psycopg.Cursor[Any], staging: Staging, rows: list[Row]) -> None:
     with cursor.copy(staging.copy) as copy:
         copy.set_types(staging.types)
+        write_row = copy.write_row
         for row in rows:
-            copy.write_row(row)
-    cursor.execute(_ADD.format(insert=staging.insert))
+            write_row(row)
 
 
 def _refuse_dropped(cursor: psycopg.Cursor[Any], day: dt.date) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from routing.core import record
+from routing.core import record, usage
 from routing.core.ids import REQUEST_ID_BYTES
 
 RequestId = Annotated[bytes, msgspec.Meta(min_length=REQUEST_ID_BYTES, max_length=REQUEST_ID_BYTES)]
@@ -27,8 +27,13 @@ class Progress(record.Progress, frozen=True, array_like=True, tag="P"):
     request_id: RequestId
 
 
+class Usage(usage.Usage, frozen=True, omit_defaults=True):
+    provider_cost_usd: str | None = None
+
+
 class Finish(record.Finish, frozen=True, array_like=True, tag="F"):
     request_id: RequestId
+    usage: Usage
     cost_usd: str
 
 
@@ -43,11 +48,6 @@ BASES: dict[type, type] = {
     RequestDone: record.RequestDone,
 }
 
-_end_decoder = msgspec.msgpack.Decoder(tuple[Finish, RequestDone])
-_decoder: msgspec.msgpack.Decoder[Intent | Progress | Finish | RequestDone]
-_decoder = msgspec.msgpack.Decoder(Intent | Progress | Finish | RequestDone)
-
-
-def decode_all(data: bytes) -> tuple[record.Record, ...]:
-    """Raises msgspec.DecodeError or ValidationError on bytes that are no record."""
-    return _end_decoder.decode(data) if record.is_end(data) else (_decoder.decode(data),)
+# As those of `routing.core.record`; both raise msgspec.DecodeError or ValidationError.
+decode = msgspec.msgpack.Decoder(Intent | Progress | Finish | RequestDone).decode
+decode_end = msgspec.msgpack.Decoder(tuple[Finish, RequestDone]).decode

@@ -125,7 +125,7 @@ class RequestDone(msgspec.Struct, frozen=True, array_like=True, tag="R"):
 
 
 Record = Intent | Progress | Finish | RequestDone
-END_MARK = b"\x92"
+END_MARK = 0x92  # with which `encode_end` begins: two in an array, and no record has so few fields
 
 _encoder = msgspec.msgpack.Encoder()
 _json = msgspec.json.Encoder()
@@ -153,9 +153,4 @@ def decode(data: bytes) -> Record:
 
 def decode_all(data: bytes) -> tuple[Record, ...]:
     """As `decode`, of what `encode` or `encode_end` gave."""
-    return _end_decoder.decode(data) if is_end(data) else (_decoder.decode(data),)
-
-
-def is_end(data: bytes) -> bool:
-    """Whether `encode_end` made it: an array of two, and no record has so few fields."""
-    return data[:1] == END_MARK
+    return _end_decoder.decode(data) if data[0] == END_MARK else (_decoder.decode(data),)

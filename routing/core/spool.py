@@ -172,6 +172,27 @@ def bytes_reader(data: bytes) -> Read:
     return lambda offset, size: data[offset : offset + size]
 
 
+def frames_ahead(data: bytes, header: SegmentHeader, most: int) -> tuple[list[bytes], int]:
+    """Bodies of the good frames that `data` begins with, up to `most`, and how many bytes they take.
+
+    The common case of `scan`, fast: it stops before the mark of the end and at anything odd.
+    """
+    bodies: list[bytes] = []
+    at, size, seed = 0, len(data), header.crc
+    while at + FRAME_HEAD_BYTES <= size and len(bodies) < most:
+        length, crc = _FRAME.unpack_from(data, at)
+        begin = at + FRAME_HEAD_BYTES
+        end = begin + length
+        if end > size or not 0 < length <= MAX_BODY_BYTES:
+            break
+        body = data[begin:end]
+        if zlib.crc32(body, seed) != crc or body[0] == _END_MARK:
+            break
+        bodies.append(body)
+        at = end
+    return bodies, at
+
+
 def scan(
     read: Read, header: SegmentHeader, start: int = HEADER_BYTES, *, live: bool = False
 ) -> Iterator[Frame | Damaged | Ended]:
