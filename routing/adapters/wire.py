@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from routing.adapters.base import FixedHeaders, Headers, header
+from routing.adapters.base import FixedHeaders, Headers
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
@@ -58,8 +58,23 @@ def _authorization(auth: str, secret: str) -> tuple[bytes, bytes]:
 
 
 def request_id_of(endpoint: Endpoint, headers: Headers) -> str:
-    for name in quirks_of(endpoint).request_id_headers:
-        value = header(headers, name.lower().encode("latin-1"))
-        if value:
-            return value.decode("latin-1")[:200]
+    quirks: Quirks = endpoint.provider.quirks
+    named = _id_headers.get(id(quirks))
+    for wanted in _name_id_headers(quirks) if named is None else named[1]:
+        for name, value in headers:
+            if name == wanted:
+                if value:
+                    return value.decode("latin-1")[:200]
+                break
     return ""
+
+
+_id_headers: dict[int, tuple[Quirks, tuple[bytes, ...]]] = {}
+
+
+def _name_id_headers(quirks: Quirks) -> tuple[bytes, ...]:
+    if len(_id_headers) >= MAX_KEPT:
+        _id_headers.clear()
+    names = tuple(name.lower().encode("latin-1") for name in quirks.request_id_headers)
+    _id_headers[id(quirks)] = quirks, names
+    return names

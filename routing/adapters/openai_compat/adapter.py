@@ -41,7 +41,7 @@ class OpenAICompat(Adapter):
     def read_reply(
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
-        quirks = quirks_of(endpoint)
+        quirks: Quirks = endpoint.provider.quirks
         plain = read_plain_text(body, quirks)
         if plain is not None:
             return plain

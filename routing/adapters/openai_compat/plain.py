@@ -57,6 +57,7 @@ class _Answer(msgspec.Struct):
 
 _answer = msgspec.json.Decoder(_Answer).decode
 _usage = msgspec.json.Decoder(_Usage).decode
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def reads_like_openai(quirks: Quirks) -> bool:
@@ -76,41 +77,33 @@ def read_plain_text(body: bytes, quirks: Quirks) -> Reply | None:
         answer = _answer(body)
         raw_usage = bytes(answer.usage)
         usage = _usage(raw_usage)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except _UNREADABLE:
         return None
     choice = answer.choices[0]
-    if choice.finish_reason not in ENDINGS:
-        return None
-    counted = _counted(usage)
-    if counted is None:
-        return None
-    return Reply(
-        raw=body,
-        usage=counted,
-        usage_raw=raw_usage,
-        finish_reason=choice.finish_reason,
-        response_model=answer.model,
-        output_chars=len(choice.message.content),
-    )
-
-
-def _counted(usage: _Usage) -> Usage | None:
-    """None for a count that cannot be: the careful reader knows what to do with it."""
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
     asked, answered = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = asked.cached_tokens if asked is not None else None
     written = asked.cache_write_tokens if asked is not None else None
     reasoning = answered.reasoning_tokens if answered is not None else None
-    if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
+    if (
+        choice.finish_reason not in ENDINGS
+        # a count that cannot be: the careful reader knows what to do with it
+        or not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS)
+        or not (0 <= (cached or 0) <= prompt and 0 <= (written or 0) <= prompt)
+        or not 0 <= (reasoning or 0) <= completion
+    ):
         return None
-    if not (0 <= (cached or 0) <= prompt and 0 <= (written or 0) <= prompt):
-        return None
-    if not 0 <= (reasoning or 0) <= completion:
-        return None
-    return Usage(
-        input_total=prompt,
-        cache_read=cached,
-        cache_write_5m=written,
-        output_total=completion,
-        reasoning=reasoning,
+    return Reply(
+        raw=body,
+        usage=Usage(
+            input_total=prompt,
+            cache_read=cached,
+            cache_write_5m=written,
+            output_total=completion,
+            reasoning=reasoning,
+        ),
+        usage_raw=raw_usage,
+        finish_reason=choice.finish_reason,
+        response_model=answer.model,
+        output_chars=len(choice.message.content),
     )

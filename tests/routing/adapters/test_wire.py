@@ -59,3 +59,9 @@ def test_every_dialect_gives_headers_that_a_sender_can_keep() -> None:
         endpoint = endpoint_of({"openai_compat": "acme"}.get(slug, slug))
         headers = adapter_of(endpoint).build(call_of(), endpoint, "s").headers
         assert headers == adapter_of(endpoint).build(call_of(), endpoint, "s").headers
+
+
+def test_an_empty_request_id_is_passed_over_for_the_next_header_that_has_one() -> None:
+    endpoint = endpoint_of("acme", request_id_headers=("First", "second"))
+    headers = [(b"first", b""), (b"first", b"late"), (b"second", b"found")]
+    assert [wire.request_id_of(endpoint, headers) for _ in range(2)] == ["found", "found"]
