@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import orjson
@@ -18,18 +16,15 @@ from routing.adapters.forms import PLAIN_FIELDS, PLAIN_ROLES
 from routing.core.catalog import Snapshot
 from routing.core.errors import HubError
 from routing.core.names import find_model, near_models, resolve
-from routing.core.request import (
-    DEFAULT_OUTPUT_TOKENS,
-    NO_PREFERENCES,
-    ProviderPreferences,
-    RequestFacts,
-)
+from routing.core.request import DEFAULT_OUTPUT_TOKENS, RequestFacts
+from routing.gateway.preferences import bad_request as bad_request
+from routing.gateway.preferences import names_of
+from routing.gateway.preferences import parse_preferences as parse_preferences
 
 MAX_FALLBACK_MODELS = 4
 MAX_NAME_CHARS = 300
 MAX_OUTPUT_TOKENS = 10_000_000
 T = TypeVar("T")
-SORTS = ("price", "throughput", "latency")
 
 
 def load_json(raw: bytes) -> dict[str, Any]:
@@ -125,10 +120,6 @@ def parse_any(
     return call, facts
 
 
-def bad_request(code: str, message: str, param: str | None = None) -> HubError:
-    return HubError(400, code, message, param=param, should_retry=False)
-
-
 def _model_name(body: dict[str, Any]) -> str:
     name = body.get("model")
     if name is None:
@@ -216,7 +207,7 @@ def _part_kind(part: object) -> str:
 def _fallback_models(value: object, snapshot: Snapshot) -> tuple[str, ...]:
     if value is None:
         return ()
-    names = _names(value, "models")
+    names = names_of(value, "models")
     if len(names) > MAX_FALLBACK_MODELS:
         raise bad_request(
             "invalid_value", f"'models' takes at most {MAX_FALLBACK_MODELS} ids", "models"
@@ -235,111 +226,3 @@ def _fallback_models(value: object, snapshot: Snapshot) -> tuple[str, ...]:
             )
         found.append(model)
     return tuple(found)
-
-
-def _names(value: object, param: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise bad_request("invalid_type", f"'{param}' must be a list of strings", param)
-    return tuple(value)
-
-
-def _price(value: object, param: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise bad_request("invalid_type", f"'{param}' must be a price in USD per 1M tokens", param)
-    try:
-        price = Decimal(str(value))
-    except InvalidOperation:
-        price = Decimal(-1)
-    if not price.is_finite() or price < 0:
-        raise bad_request("invalid_value", f"'{param}' must be a price in USD per 1M tokens", param)
-    return str(value)
-
-
-def _number(value: object, param: str) -> float:
-    if isinstance(value, dict):  # {"p50": 40}: the median is what is compared here
-        value = value.get("p50")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise bad_request(
-            "invalid_type", f"'{param}' must be a number, or {{\"p50\": number}}", param
-        )
-    return float(value)
-
-
-def _flag(value: object, param: str) -> bool:
-    if not isinstance(value, bool):
-        raise bad_request("invalid_type", f"'{param}' must be true or false", param)
-    return value
-
-
-def _sort(value: object, param: str) -> str:
-    if isinstance(value, dict):
-        value = value.get("by")
-    if value not in SORTS:
-        raise bad_request("invalid_value", f"'{param}' must be one of {', '.join(SORTS)}", param)
-    return str(value)
-
-
-def _data_collection(value: object, param: str) -> str:
-    if value not in ("allow", "deny"):
-        raise bad_request("invalid_value", f"'{param}' must be 'allow' or 'deny'", param)
-    return str(value)
-
-
-_PREFERENCE_PARSERS: dict[str, Callable[[object, str], Any]] = {
-    "order": _names,
-    "only": _names,
-    "ignore": _names,
-    "quantizations": _names,
-    "allow_fallbacks": _flag,
-    "require_parameters": _flag,
-    "data_collection": _data_collection,
-    "sort": _sort,
-    "preferred_min_throughput": _number,
-    "preferred_max_latency": _number,
-}
-_MAX_PRICE_FIELDS = {"prompt": "max_price_prompt", "completion": "max_price_completion"}
-
-
-def parse_preferences(value: object) -> ProviderPreferences:
-    """The `provider` object of a body. Raises HubError 400 naming the field."""
-    if value is None:
-        return NO_PREFERENCES
-    if not isinstance(value, dict):
-        raise bad_request("invalid_type", "'provider' must be an object", "provider")
-    fields: dict[str, Any] = {}
-    for name, item in value.items():
-        if item is None:
-            continue
-        if name == "max_price":
-            fields.update(_max_price(item))
-            continue
-        parser = _PREFERENCE_PARSERS.get(name)
-        if parser is None:
-            known = ", ".join([*_PREFERENCE_PARSERS, "max_price"])
-            raise bad_request(
-                "unknown_parameter",
-                f"'provider.{str(name)[:60]}' is not known here. Known: {known}",
-                f"provider.{str(name)[:60]}",
-            )
-        fields[name] = parser(item, f"provider.{name}")
-    return ProviderPreferences(**fields)
-
-
-def _max_price(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise bad_request(
-            "invalid_type", "'provider.max_price' must be an object", "provider.max_price"
-        )
-    fields: dict[str, str] = {}
-    for name, item in value.items():
-        field = _MAX_PRICE_FIELDS.get(name)
-        param = f"provider.max_price.{str(name)[:60]}"
-        if field is None:
-            raise bad_request(
-                "unknown_parameter",
-                f"'{param}' is not known here. Known: prompt, completion",
-                param,
-            )
-        if item is not None:
-            fields[field] = _price(item, param)
-    return fields
