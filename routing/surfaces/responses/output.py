@@ -17,12 +17,12 @@ Item = dict[str, Any]
 Emit = Callable[[str, dict[str, Any]], None]
 
 
-def is_whole_json(text: str) -> bool:
+def is_whole_object(text: str) -> bool:
+    """Nothing can follow a JSON object; a number or a word might still go on."""
     try:
-        loads(text.encode("utf-8", "surrogatepass"))
+        return isinstance(loads(text.encode("utf-8", "surrogatepass")), dict)
     except BadJson:
         return False
-    return True
 
 
 class OpenItem:
@@ -182,13 +182,14 @@ class CallItem(OpenItem):
         self._pieces: list[str] = []
 
     def grow(self, delta: str) -> None:
-        if delta:
+        """After its end a call takes no more: its arguments were a whole object already."""
+        if delta and self.is_open:
             self._pieces.append(delta)
             self._say(f"{self._event}.delta", {"delta": delta})
 
     def is_whole(self) -> bool:
         """No more can come: only then may it be closed before the answer ends."""
-        return self._field == "arguments" and is_whole_json("".join(self._pieces))
+        return self._field == "arguments" and is_whole_object("".join(self._pieces))
 
     @override
     def settle(self, status: str) -> None:

@@ -134,6 +134,24 @@ def test_calls_whose_pieces_come_in_turns_are_not_mixed_up() -> None:
     assert [item["arguments"] for item in output] == ['{"a":1}', '{"b":2}']
 
 
+@pytest.mark.parametrize("begun", ["4", "tru", '"a', "[1]", '{"a":{}'])
+def test_a_call_goes_on_until_its_arguments_are_a_whole_object(begun: str) -> None:
+    stream = chat_stream(
+        tool_delta(0, begun, "c0", "f"), tool_delta(1, "{}", "c1", "f"), tool_delta(0, " more")
+    )
+    output = stream_to(voice_of(), stream)[-1]["response"]["output"]
+    assert [item["arguments"] for item in output] == [f"{begun} more", "{}"]
+
+
+def test_nothing_is_added_to_a_call_that_has_ended() -> None:
+    stream = chat_stream(
+        tool_delta(0, "{}", "c0", "f"), tool_delta(1, "{}", "c1", "f"), tool_delta(0, " \n")
+    )
+    events = stream_to(voice_of(), stream)
+    item = events[-1]["response"]["output"][0]
+    assert item["arguments"] == joined(events, "function_call_arguments", item["id"]) == "{}"
+
+
 def test_custom_tools_have_events_of_their_own() -> None:
     first = {"index": 0, "id": "c0", "type": "custom", "custom": {"name": "sql", "input": "SEL"}}
     second = {"index": 0, "custom": {"input": "ECT 1"}}
@@ -273,7 +291,8 @@ deltas = st.one_of(
     texts.map(lambda text: {"content": text}),
     texts.map(lambda text: {"reasoning_content": text}),
     texts.map(lambda text: {"refusal": text}),
-    st.tuples(st.integers(0, 2), texts).map(
+    # no closing brace: a whole object is the end of a call
+    st.tuples(st.integers(0, 2), texts.filter(lambda text: "}" not in text)).map(
         lambda call: {
             "tool_calls": [
                 {"index": call[0], "id": f"c{call[0]}", "function": {"arguments": call[1]}}
