@@ -68,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     decision: Decision
     record: bytes  # the decision as JSON, as the log stores it
     shadow: Endpoint | None = None  # see core.shadow
+    max_attempts: int = 1  # of the settings that hold for this request, retries included
 
 
 _encode = msgspec.json.Encoder().encode
@@ -81,11 +82,14 @@ def to_json(decision: Decision) -> bytes:
 class Splicer:
     """Plans that differ in nothing but the order: the rest is encoded once."""
 
-    __slots__ = ("_after", "_before", "_shadow", "_undecided")
+    __slots__ = ("_after", "_before", "_max_attempts", "_shadow", "_undecided")
 
-    def __init__(self, undecided: Decision, shadow: Endpoint | None = None) -> None:
+    def __init__(
+        self, undecided: Decision, shadow: Endpoint | None = None, max_attempts: int = 1
+    ) -> None:
         self._undecided = undecided
         self._shadow = shadow
+        self._max_attempts = max_attempts
         fields = msgspec.structs.astuple(undecided)
         self._before = _encode(fields[:_ORDER])[:-1] + b","
         self._after = b"," + _encode(fields[_ORDER + 1 :])[1:]
@@ -94,4 +98,4 @@ class Splicer:
         order = tuple([endpoint.id for endpoint in attempts])
         decision = msgspec.structs.replace(self._undecided, order=order)
         record = self._before + _encode(order) + self._after
-        return Plan(attempts, decision, record, self._shadow)
+        return Plan(attempts, decision, record, self._shadow, self._max_attempts)

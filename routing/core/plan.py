@@ -158,7 +158,7 @@ class _Planner:
         if not self.groups:
             raise refusal(self.facts, decision, self.health, self.moment.monotonic_s)
         limit = self.document.max_attempts if self._allow_fallbacks() else 1
-        finish = Splicer(decision, self.shadow).plan
+        finish = Splicer(decision, self.shadow, self.document.max_attempts).plan
         return DrawTree(self.groups, limit, finish, self.document)
 
     def _rule_name(self) -> str:

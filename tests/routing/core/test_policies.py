@@ -148,6 +148,7 @@ def test_the_first_rule_that_holds_changes_what_it_names_and_keeps_the_rest() ->
     assert long.decision.rule == "long"
     seeing = planned(rules=BY_SIZE, input_tokens=50, needs=frozenset({"vision"}))
     assert slugs(seeing) == ["quick"]
+    assert (seeing.max_attempts, long.max_attempts) == (1, 3)
     assert seeing.decision.rule == "rule 2"
     assert slugs(planned(rules=BY_SIZE, input_tokens=100)) == ["early", "quick", "cheap"]
     short = planned(rules=BY_SIZE, input_tokens=99)
