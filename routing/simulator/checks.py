@@ -46,15 +46,20 @@ def check_credential(provider: Provider, request: Request) -> None:
 
 
 def check_headers(request: Request) -> None:
+    check_private_headers(request)
+    content_type = request.header(b"content-type").split(";")[0].strip().lower()
+    if content_type != "application/json":
+        message = "Content-Type must be application/json"
+        raise Refusal(415, message, violation=f"content type {content_type or 'missing'}")
+
+
+def check_private_headers(request: Request) -> None:
+    """Whatever the body is: nothing that belongs to the hub or its client, nothing compressed."""
     for name, value in request.headers:
         own_cookie = name == b"cookie" and value == OWN_COOKIE
         forbidden = name in FORBIDDEN_HEADERS or name.startswith(HUB_HEADER_PREFIX)
         if forbidden and not own_cookie:
             raise _forbidden(f"header {name.decode('latin-1')}")
-    content_type = request.header(b"content-type").split(";")[0].strip().lower()
-    if content_type != "application/json":
-        message = "Content-Type must be application/json"
-        raise Refusal(415, message, violation=f"content type {content_type or 'missing'}")
     if request.header(b"content-encoding") not in {"", "identity"}:
         raise Refusal(415, "compressed bodies are not read", violation="compressed body")
 

@@ -1,4 +1,4 @@
-"""What the providers saw and billed: one row for each chat request, readable while it runs.
+"""What the providers saw and billed: one row for each request for an answer, readable while it runs.
 
 A row is born when the request was read in full and updated until it ended. The file gets one line
 at birth and one at the end (never fsynced: it is evidence for tests, not a ledger).
@@ -36,6 +36,7 @@ class Row(msgspec.Struct):
     cache_write_1h_tokens: int = 0
     output_tokens: int = 0  # produced and billed, reasoning included
     reasoning_tokens: int = 0
+    pieces: dict[str, int] = {}  # by meter: images, seconds of audio and what else is no token
     cost_usd: str = "0"  # usage x catalog prices, exact
     chunks: int = 0  # content chunks written
     closed_by: str = ""  # server | client | fault | shutdown; "" while it runs
@@ -84,6 +85,7 @@ class Journal:
         row.cache_write_1h_tokens = tally.cache_write_1h
         row.output_tokens = tally.output_total
         row.reasoning_tokens = tally.reasoning
+        row.pieces = tally.pieces
         row.cost_usd = plain(cost_usd)
 
     def end(self, row: Row, now: float, closed_by: str) -> None:

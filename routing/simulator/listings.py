@@ -17,6 +17,7 @@ from routing.simulator.prices import MILLION, plain, rates_at
 from routing.simulator.world import Endpoint, Provider
 
 NOVITA_UNITS_PER_USD = 10_000
+TOGETHER_TYPES = {"transcription": "transcribe", "speech": "audio"}
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ def _together(provider: Provider, rows: list[Listed]) -> Any:
             "id": row.endpoint.upstream_model,
             "object": "model",
             "created": row.endpoint.created,
-            "type": "chat",
+            "type": TOGETHER_TYPES.get(row.endpoint.kind, row.endpoint.kind),
             "running": False,
             "display_name": row.endpoint.title,
             "organization": row.endpoint.maker,

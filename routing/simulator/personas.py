@@ -34,6 +34,8 @@ class Persona(msgspec.Struct, frozen=True):
     requests_limit: int = 6_000
     tokens_limit: int = 4_000_000
     keep_alive_comment: str = ""  # sent once before the first chunk
+    rerank_in_data: bool = False  # a ranking stands in `data`, with documents as bare strings
+    names_bad_fields: bool = False  # a field that a kind other than chat does not have is a 400
 
 
 PERSONAS = {
@@ -42,6 +44,7 @@ PERSONAS = {
         usage_extras=("openai_details",),
         model_suffix="-2026-08-01",
         reset_style="duration",
+        names_bad_fields=True,
     ),
     "anthropic": Persona(
         profile="frontier", envelope="anthropic", reset_style="rfc3339", response_id="msg_"
@@ -54,7 +57,9 @@ PERSONAS = {
         response_id="o",
         finish_words={"stop": "eos"},
     ),
-    "fireworks": Persona(profile="fast_gpu", envelope="fireworks", response_id=""),
+    "fireworks": Persona(
+        profile="fast_gpu", envelope="fireworks", response_id="", rerank_in_data=True
+    ),
     "groq": Persona(
         profile="lpu",
         envelope="groq",
@@ -64,6 +69,7 @@ PERSONAS = {
         reset_style="duration",
         requests_window_s=86_400,
         requests_limit=1_000_000,
+        names_bad_fields=True,
     ),
     "cerebras": Persona(
         profile="wafer", envelope="flat", usage_extras=("time_info",), requests_window_s=86_400
@@ -97,6 +103,7 @@ PERSONAS = {
         call_id="nine",
         param_status=422,
         response_id="",
+        names_bad_fields=True,
     ),
 }
 DEFAULTS = {

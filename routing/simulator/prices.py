@@ -23,6 +23,7 @@ BILLED_AS = {
     "cache_write_1h": ("cache_write_1h", "cache_write_5m", "input"),
     "output": ("output",),
 }
+PER_MILLION = frozenset({"character", "pixel"})  # of what is not tokens; the rest is per piece
 
 
 class PriceRow(msgspec.Struct, frozen=True):
@@ -57,7 +58,7 @@ class PriceRow(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct):
-    """Tokens of one request; the input total includes cache tokens, the output total reasoning."""
+    """What one request used; the input total includes cache tokens, the output total reasoning."""
 
     input_total: int = 0
     cache_read: int = 0
@@ -65,6 +66,7 @@ class Tally(msgspec.Struct):
     cache_write_1h: int = 0
     output_total: int = 0
     reasoning: int = 0
+    pieces: dict[str, int] = {}  # by meter: what is not tokens
 
 
 def row_from(data: dict[str, Any]) -> PriceRow:
@@ -100,6 +102,8 @@ def cost_usd(
         meter = next((m for m in BILLED_AS[kind] if m in rates), None)
         if meter is not None:
             total += count * rates[meter] / MILLION
+    for meter, count in tally.pieces.items():
+        total += count * rates.get(meter, Decimal(0)) / (MILLION if meter in PER_MILLION else 1)
     return total + rates.get("request", Decimal(0))
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import msgspec
 from typing_extensions import override
 
-from routing.simulator.calls import JSON_TYPE, Call
+from routing.simulator.calls import Call
 from routing.simulator.faults import Fault
 from routing.simulator.http11 import head_bytes
 from routing.simulator.prices import Tally, cost_usd
 from routing.simulator.profiles import Pace
-from routing.simulator.session import Dialect, Frame, Kind, Report, Session
+from routing.simulator.session import Dialect, Frame, Kind, Replies, Report, Session
 from routing.simulator.wheel import TICK_S
 
 FRAMES_PER_WRITE = 64
@@ -37,7 +37,7 @@ class Run:
     """Common to both: the bill for what was produced, and the end."""
 
     def __init__(
-        self, call: Call, session: Session, dialect: Dialect, pace: Pace, fault: Fault | None
+        self, call: Call, session: Session, dialect: Replies, pace: Pace, fault: Fault | None
     ) -> None:
         self.call = call
         self.exchange = call.exchange
@@ -104,18 +104,22 @@ class WholeRun(Run):
         self.call.row.status = 200
         self.call.row.chunks = 1
         if self.kind == "wrong_length":
-            self._wrong_length(body, b"application/json")
+            self._wrong_length(body, self.session.content_type)
         elif self.kind in {"cut", "stall"}:
             self._half(body)
         else:
             if self.kind == "malformed_frame":
                 body = body[: len(body) // 2]
             self.close_books("fault" if self.kind == "malformed_frame" else "server")
-            self.exchange.respond(200, self.call.headers(JSON_TYPE), body)
+            self.exchange.respond(200, self.call.headers(self._content_type), body)
+
+    @property
+    def _content_type(self) -> tuple[bytes, bytes]:
+        return b"content-type", self.session.content_type
 
     def _half(self, body: bytes) -> None:
         length = (b"content-length", b"%d" % len(body))
-        head = head_bytes(200, [*self.call.headers(JSON_TYPE), length])
+        head = head_bytes(200, [*self.call.headers(self._content_type), length])
         self.exchange.write_raw(head + body[: len(body) // 2])
         if self.kind == "cut":
             self.close_books("fault")
@@ -154,6 +158,7 @@ class StreamRun(Run):
     ) -> None:
         super().__init__(call, session, dialect, pace, fault)
         self._frames = dialect.frames(session)
+        self._stream_type = dialect.stream_type
         self._next: Frame | None = None
         self._waiting = False
         self._struck = False  # a fault that strikes once has done so
@@ -173,7 +178,7 @@ class StreamRun(Run):
         if self.kind == "wrong_length":
             self._all_at_once()
             return
-        headers = self.call.headers((b"content-type", self.dialect.stream_type))
+        headers = self.call.headers((b"content-type", self._stream_type))
         self.exchange.begin_chunked(200, [*headers, (b"cache-control", b"no-cache")])
         if self.kind == "error_first_frame":
             assert self.fault is not None
@@ -265,7 +270,7 @@ class StreamRun(Run):
         out: list[bytes] = []
         while self._next is not None:
             self._take(self._next, out)
-        self._wrong_length(b"".join(out), self.dialect.stream_type)
+        self._wrong_length(b"".join(out), self._stream_type)
 
     # --- faults in the stream --------------------------------------------------------------------
 

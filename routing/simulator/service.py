@@ -23,6 +23,7 @@ from routing.simulator.envelopes import Trouble, envelope, status_on_wire
 from routing.simulator.faults import Fault, FaultBook
 from routing.simulator.http11 import Exchange
 from routing.simulator.journal import Journal, Violation
+from routing.simulator.kinds import stage
 from routing.simulator.limits import Limits
 from routing.simulator.prices import Tally, cost_usd
 from routing.simulator.profiles import draw_pace
@@ -57,8 +58,8 @@ class Service:
         self.cache = PromptCache()
         self.received: list[dict[str, Any]] = []
         self.running: set[StreamRun | WholeRun] = set()
-        self._streams: Counter[tuple[str, str]] = Counter()
-        self._requests: Counter[tuple[str, str]] = Counter()
+        self.busy: Counter[tuple[str, str]] = Counter()
+        self.counts: Counter[tuple[str, str]] = Counter()
 
     def wall(self) -> float:
         return time.time()
@@ -91,8 +92,11 @@ class Service:
         request = exchange.request
         base = f"/{provider.slug}{provider.base_path}"
         model = self.dialect_of(provider).chat_model(provider, request)
+        played = stage.play_at(provider, request)
         if request.method == "POST" and model is not None:
             self._chat(exchange, provider, model)
+        elif played is not None:
+            stage.perform(self, exchange, provider, *played)
         elif request.method == "GET" and request.path == base + provider.listing_path:
             self._aside(exchange, provider, self._listing)
         elif (
@@ -171,11 +175,11 @@ class Service:
         body = _decoded(request.body)
         if not isinstance(body, dict):
             raise Refusal(400, "the body must be a JSON object", violation="body is not an object")
-        self._keep(call, body)
+        self.keep(call, body)
         row.model = path_model or text_of(body.get("model"))
         checks.check_body(body)
         endpoint = provider.endpoints.get(row.model)
-        if endpoint is None:
+        if endpoint is None or endpoint.kind != "chat":
             raise Refusal(
                 404,
                 f"The model `{row.model}` does not exist or you do not have access to it.",
@@ -197,22 +201,22 @@ class Service:
         ask.reasons = ask.reasons and endpoint.can("reasoning")
         if ask.max_tokens is not None and endpoint.max_output_tokens:
             ask.max_tokens = min(ask.max_tokens, endpoint.max_output_tokens)
-        self._streams[key] += 1
-        self._requests[key] += 1
-        rng = Random(f"{self.options.seed} {key} {self._requests[key]}")
-        streams, speed = self._streams[key], self.options.speed
+        self.busy[key] += 1
+        self.counts[key] += 1
+        rng = Random(f"{self.options.seed} {key} {self.counts[key]}")
+        streams, speed = self.busy[key], self.options.speed
         pace = draw_pace(provider.slug, endpoint.model, provider.profile, streams, speed, rng)
         session = self._session(call, ask, endpoint)
         make = StreamRun if ask.stream else WholeRun
         run = make(call, session, self.dialect_of(provider), pace, fault)
         self.running.add(run)
-        call.at_end = lambda: self._ended(run, key)
+        call.at_end = lambda: self.ended(run, key)
         self.limits.spend(provider, session.tally.input_total, self.wall())
         run.begin()
 
-    def _ended(self, run: StreamRun | WholeRun, key: tuple[str, str]) -> None:
+    def ended(self, run: StreamRun | WholeRun, key: tuple[str, str]) -> None:
         self.running.discard(run)
-        self._streams[key] -= 1
+        self.busy[key] -= 1
 
     def _session(self, call: Call, ask: Ask, endpoint: Endpoint) -> Session:
         choices = answer(ask, endpoint.model)
@@ -254,7 +258,7 @@ class Service:
             tally.cache_write_5m = tokens
         return tally
 
-    def _keep(self, call: Call, body: dict[str, Any]) -> None:
+    def keep(self, call: Call, body: dict[str, Any]) -> None:
         if not self.options.keep_requests:
             return
         headers = {

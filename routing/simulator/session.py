@@ -56,13 +56,20 @@ class Session(msgspec.Struct):
     pieces_per_chunk: tuple[int, int]
     elapsed_s: float = 0.0  # what the timing fields tell
     report: Report = Report.TRUE
+    content_type: bytes = b"application/json"  # of a whole answer
 
     @property
     def response_model(self) -> str:
         return self.ask.model + self.provider.persona.model_suffix
 
 
-class Dialect(Protocol):
+class Replies(Protocol):
+    def reply(self, session: Session) -> bytes:
+        """A whole answer."""
+        ...
+
+
+class Dialect(Replies, Protocol):
     stream_type: bytes  # content type of a stream
 
     def chat_model(self, provider: Provider, request: Request) -> str | None:
@@ -72,8 +79,6 @@ class Dialect(Protocol):
     def read(self, provider: Provider, request: Request, body: dict[str, Any]) -> Ask:
         """Raises Refusal."""
         ...
-
-    def reply(self, session: Session) -> bytes: ...
 
     def frames(self, session: Session) -> Iterator[Frame]: ...
 

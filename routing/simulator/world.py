@@ -56,6 +56,15 @@ class Traits(msgspec.Struct, frozen=True):
     ratelimit_headers: dict[str, str] = {}
     request_id_headers: tuple[str, ...] = ("x-request-id",)
     settlement_path: str = ""
+    embeddings_path: str = "/embeddings"
+    rerank_path: str = "/rerank"
+    images_path: str = "/images/generations"
+    transcriptions_path: str = "/audio/transcriptions"
+    speech_path: str = "/audio/speech"
+    embeddings_base64: bool = False
+    transcription_style: str = "openai"
+    audio_least_s: int = 0
+    kind_drop_params: dict[str, tuple[str, ...]] = {}
 
 
 class Endpoint(msgspec.Struct):
@@ -71,6 +80,7 @@ class Endpoint(msgspec.Struct):
     input_modalities: tuple[str, ...]
     prices: tuple[PriceRow, ...]
     quantization: str = ""
+    kind: str = "chat"
 
     def can(self, capability: str) -> bool:
         return capability in self.capabilities
@@ -188,6 +198,7 @@ def _add_endpoint(world: World, row: Mapping[str, Any], models: Mapping[str, Any
             input_modalities=tuple(model.get("input_modalities", ("text",))),
             prices=tuple(row_from(price) for price in row.get("prices", ())),
             quantization=row.get("quantization", ""),
+            kind=model.get("kind", "chat"),
         ),
     )
 

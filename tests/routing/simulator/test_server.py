@@ -274,7 +274,8 @@ def test_every_shipped_endpoint_answers_streamed_and_whole() -> None:
             name, prefix = credential_header(spec)
             play = Player(simulator, http, slug)
             extra = {name.decode(): prefix + spec.key}
-            for model in spec.endpoints:
+            chats = [model for model, row in spec.endpoints.items() if row.kind == "chat"]
+            for model in chats:
                 play.model = model
                 for stream in (False, True):
                     answer = play.ask(stream=stream, headers=extra)

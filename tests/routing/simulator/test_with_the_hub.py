@@ -31,11 +31,17 @@ from tests.routing.simulator.plays import PIXEL, WEATHER_TOOL
 
 DOCUMENTS = read_documents(CATALOG_DIR)
 PROVIDERS = {p["slug"]: p for document in DOCUMENTS for p in document.get("providers", ())}
+CHAT_MODELS = {
+    model["name"]
+    for document in DOCUMENTS
+    for model in document.get("models", ())
+    if model.get("kind", "chat") == "chat"
+}
 ENDPOINTS = [
     row
     for document in DOCUMENTS
     for row in document.get("endpoints", ())
-    if row.get("status") != "retired"
+    if row.get("status") != "retired" and row["model"] in CHAT_MODELS
 ]
 NAMES = [f"{row['provider']}:{row['upstream_model']}" for row in ENDPOINTS]
 TOOLS = [{"type": "function", "function": WEATHER_TOOL}]
