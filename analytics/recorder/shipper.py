@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 4000
 POLL_S = 0.1
-SHIP_AFTER_S = 0.25  # a row waits at most this long for company
+SHIP_AFTER_S = 0.5  # a row waits at most this long for company
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 STATUS_EVERY_S = 2.0
 FEW_REFUSED = 20  # when most of more rows are refused, it is not the rows that are wrong

@@ -8,7 +8,9 @@ Folder      mode 0700. Segments are named `<process_name>-<pid>-<n>.spool`, mode
 Segment     16 MiB, preallocated with zeros: a header of 64 bytes, then frames, then zeros.
             A segment appears under its name complete with header and lock, never half made.
 Header      magic, version, segment number, pid, a random id of the writing process (a pid comes
-            back after a restart, this id does not), creation time, CRC-32. `read_header`.
+            back after a restart, this id does not), creation time, CRC-32. `read_header`. Whatever
+            changes the meaning of a byte changes the version, and a reader sets segments of other
+            versions aside.
 Frame       u32 length, u32 CRC-32, body; little endian. The body is one encoded record, or the
             `Finish` and `RequestDone` of a request that ended with this attempt
             (`routing.core.record.decode_all`), or the mark of the end. The CRC starts from the
@@ -142,7 +144,10 @@ def read_header(data: bytes) -> SegmentHeader:
     if crc != zlib.crc32(data[: HEADER_BYTES - 4]):
         raise BadSegment("the header fails its CRC")
     if version != _VERSION:
-        raise BadSegment(f"version {version} is not known here, only {_VERSION}")
+        raise BadSegment(
+            f"it is of version {version}, and this release reads version {_VERSION}: ship it with"
+            " the recorder of the release that wrote it"
+        )
     return SegmentHeader(UUID(bytes=process_id), pid, number, created_at, crc)
 
 

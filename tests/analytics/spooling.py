@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from routing.core import spool
-from routing.core.record import Record, encode
+from routing.core.record import Finish, Record, RequestDone, encode, encode_end
 
 
 class Writer:
@@ -30,6 +30,10 @@ class Writer:
     def write(self, *records: Record) -> None:
         for record in records:
             self.put(spool.pack_frame(encode(record), self._crc))
+
+    def write_end(self, finish: Finish, done: RequestDone) -> None:
+        """In one frame, as the gateway does where an attempt ends its request."""
+        self.put(self.frame(encode_end(finish, done)))
 
     def put(self, data: bytes) -> None:
         os.pwrite(self._fd, data, self.offset)
