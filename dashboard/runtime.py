@@ -23,7 +23,7 @@ from routing.surfaces.messages.surface import MessagesSurface
 from routing.surfaces.responses import ResponsesSurface
 from routing.surfaces.responses.store import ResponseStore
 
-STORE_DEADLINE_S = 5.0  # of one statement about stored responses
+STORE_DEADLINE_S = 2.0  # of one statement about stored responses: no client waits longer
 
 _gateway: Gateway | None = None
 
