@@ -17,6 +17,7 @@ EXCLUSIONS = {
     "quantization": "Not served in an allowed quantization",
     "region": "Not in an allowed region",
     "data_policy": "Its data policy does not match the request",
+    "distillation": "Not known to allow other models to learn from its answers",
     "breaker_open": "Switched off for a moment after repeated failures",
     "cooling_down": "It asked us to wait (rate limit)",
     "fallbacks_off": "Fallbacks are switched off, another one came first",
