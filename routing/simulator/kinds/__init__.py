@@ -1,0 +1,1 @@
+"""Embeddings, reranking, images, transcriptions and speech, as the providers play them."""
