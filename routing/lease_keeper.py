@@ -106,7 +106,8 @@ class LeaseKeeper:
             return
         self._is_stopping = True
         self._wake.set()
-        await asyncio.wait({self._task}, timeout=LAST_ROUND_S)
+        if not self.trouble:
+            await asyncio.wait({self._task}, timeout=LAST_ROUND_S)
         if self._connection is not None:
             cut(self._connection)
         self._task.cancel()
@@ -180,7 +181,7 @@ class LeaseKeeper:
                 async with self._connection as connection:
                     await self._serve(connection)
                     return
-            except (psycopg.Error, OSError) as exc:
+            except Exception as exc:  # noqa: BLE001  # whatever it is, the next round is tried
                 back_off_s = LEAST_BACK_OFF_S if not self.trouble else back_off_s
                 self._note_trouble(exc)
             finally:
@@ -291,6 +292,7 @@ class LeaseKeeper:
                 "each limit: %s",
                 self.processes,
                 exc,
+                exc_info=not isinstance(exc, psycopg.Error | OSError),
             )
         self._is_trouble_logged = True
         if not self.trouble:

@@ -79,6 +79,7 @@ class LimitBook:
             share.taken += 1
             share.tokens_drawn += tokens
             if share.requests_left < share.requests_low or share.tokens_left < share.tokens_low:
+                self.waiting.add(share)
                 self.is_hungry = True
         return Grant(shares, tokens, now, second)
 
@@ -132,7 +133,8 @@ class LimitBook:
             return None
         for share in lane.shares:
             if now - share.replied_at < ASK_AGAIN_S and any(
-                share.wait_s(meter, missing, now) > 0 for meter, missing in share.lacks(tokens, now)
+                share.knows(meter) and share.wait_s(meter, missing, now) > 0
+                for meter, missing in share.lacks(tokens, now)
             ):
                 return self.refusal(limits, tokens, now)
         return None
@@ -215,14 +217,12 @@ class LimitBook:
         """Reports to be brought to the pools in this order: those that requests wait for first."""
         shares = dict.fromkeys(self.waiting)
         self.waiting.clear()
+        self.is_hungry = False
         if tick:
             for share in self._shares.values():
                 share.tick()
-        if tick or self.is_hungry:
-            self.is_hungry = False
-            shares |= dict.fromkeys(
-                share for share in self._shares.values() if share.is_due(now) or is_low(share)
-            )
+                if share.is_due(now):
+                    shares[share] = None
         return [share.report(self.process, now, self.offset_s) for share in shares]
 
     def accept(self, report: Report, reply: Reply, sent_at: float) -> None:
@@ -268,10 +268,6 @@ def capped(caps: Caps, tokens: int) -> list[tuple[str, int]]:
 
 def wait_of(wait: tuple[float, Share, str]) -> float:
     return wait[0]
-
-
-def is_low(share: Share) -> bool:
-    return share.requests_left < share.requests_low or share.tokens_left < share.tokens_low
 
 
 def tightest(standings: Iterable[Standing | None]) -> Standing | None:

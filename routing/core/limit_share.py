@@ -274,6 +274,10 @@ class Share:
         ]
         return [(meter, units) for meter, units in missing if units > 0]
 
+    def knows(self, meter: str) -> bool:
+        """Whether the pool said when more comes free: it does when it had not enough."""
+        return meter == RUNNING or bool(self.frees)
+
     def wait_s(self, meter: str, missing: int, now: float) -> float:
         """By what the pool said last; 0 if it said that there is enough."""
         if meter == RUNNING:

@@ -163,14 +163,18 @@ def _message(denied: Denied) -> str:
         )
     when = f"Try again in {seconds_text(denied.retry_after_s)}"
     if denied.meter == REQUESTS:
-        return f"The {who} is limited to {limit.requests_per_minute:,} requests per minute. {when}"
+        return f"The {who} is limited to {_requests(limit.requests_per_minute)} per minute. {when}"
     if denied.meter == RUNNING:
-        cap = limit.concurrent_requests
-        return f"The {who} is limited to {cap:,} requests at a time, which are running. {when}"
+        most = _requests(limit.concurrent_requests)
+        return f"The {who} is limited to {most} at a time, and as many are running. {when}"
     return (
         f"The {who} is limited to {limit.tokens_per_minute:,} tokens per minute; this request needs "
         f"about {denied.needed:,} and {denied.left:,} are left. {when}"
     )
+
+
+def _requests(count: int | None) -> str:
+    return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def seconds_text(seconds: float) -> str:
