@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import string
 from typing import Any
 
 from routing.adapters import sse
 from routing.adapters.jsonio import dumps
+
+NINE = 9
+_LETTERS = string.digits + string.ascii_letters
 
 
 class ChunkWriter:
@@ -43,3 +47,15 @@ def stable_call_id(*parts: object) -> str:
     """An id for a tool call that the provider gave none; the same answer gives the same id."""
     digest = hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=12)
     return f"call_{digest.hexdigest()}"
+
+
+def nine_char_id(id: str) -> str:
+    """`id` itself if it has nine letters or digits, else always the same one that has."""
+    if len(id) == NINE and id.isascii() and id.isalnum():
+        return id
+    digest = hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    number, letters = int.from_bytes(digest, "big"), []
+    for _ in range(NINE):
+        number, at = divmod(number, len(_LETTERS))
+        letters.append(_LETTERS[at])
+    return "".join(letters)

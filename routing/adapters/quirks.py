@@ -29,6 +29,7 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content_parts: Literal["all", "string_in_tools", "string_only"] = "all"
     tool_choice_allowed: tuple[str, ...] = ("none", "auto", "required", "named")
     tool_choice_map: dict[str, str] = {}
+    tool_call_ids: Literal["any", "nine"] = "any"  # "nine": nine letters or digits, no other id
     tools_with_response_format: bool = True
     response_format_style: Literal[
         "openai", "json_object_schema", "flat_schema", "json_object", "none"

@@ -38,6 +38,7 @@ class EventStream(ABC):
         self.usage_raw = b""
         self.finish_reason = ""
         self.response_model = ""
+        self.service_tier = ""
         self.output_chars = 0
         self.content_frames = 0
         self.is_native = False

@@ -11,7 +11,12 @@ from routing.adapters import errors
 from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply
 from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
-from routing.adapters.openai_compat.answers import finish_word, mend_reasoning, mend_whole_calls
+from routing.adapters.openai_compat.answers import (
+    finish_word,
+    mend_reasoning,
+    mend_whole_calls,
+    tier_word,
+)
 from routing.adapters.openai_compat.plain import read_plain_text
 from routing.adapters.openai_compat.quick import plain_body
 from routing.adapters.openai_compat.request import build_body
@@ -58,6 +63,7 @@ class OpenAICompat(Adapter):
             usage_raw=dumps(raw_usage) if raw_usage else b"",
             finish_reason=words[0][0] if words else "",
             response_model=text_of(document.get("model")),
+            service_tier=tier_word(document.get("service_tier")),
             output_chars=_output_chars(document),
         )
 

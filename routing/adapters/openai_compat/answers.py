@@ -12,6 +12,8 @@ from routing.adapters.chunks import stable_call_id
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, text_of
 from routing.adapters.quirks import Quirks
 
+MAX_TIER_CHARS = 20
+
 # Words met at hosts, beyond what a quirk record says of its own.
 FINISH_WORDS = {
     "eos": "stop",
@@ -31,6 +33,11 @@ def finish_word(word: str, quirks: Quirks, *, has_tools: bool) -> str:
     """OpenAI's word for a provider's; `error` where the answer failed."""
     word = quirks.finish_map.get(word) or FINISH_WORDS.get(word, word)
     return "tool_calls" if has_tools and word in ("stop", "function_call") else word
+
+
+def tier_word(tier: Any) -> str:
+    """The tier that an answer was served by, short enough for the log."""
+    return text_of(tier)[:MAX_TIER_CHARS]
 
 
 def mend_reasoning(message: dict[str, Any], quirks: Quirks) -> bool:

@@ -6,9 +6,12 @@ the same; a property test holds them together.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from routing.adapters.base import Reply
+from routing.adapters.openai_compat.answers import MAX_TIER_CHARS
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import MAX_TOKENS
 from routing.core.usage import Usage
@@ -52,6 +55,7 @@ class _Answer(msgspec.Struct):
     choices: tuple[_Choice]
     usage: msgspec.Raw
     model: str = ""
+    service_tier: Annotated[str, msgspec.Meta(max_length=MAX_TIER_CHARS)] | None = None
     error: None = None
 
 
@@ -105,5 +109,6 @@ def read_plain_text(body: bytes, quirks: Quirks) -> Reply | None:
         usage_raw=raw_usage,
         finish_reason=choice.finish_reason,
         response_model=answer.model,
+        service_tier=answer.service_tier or "",
         output_chars=len(choice.message.content),
     )

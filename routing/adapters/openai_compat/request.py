@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from routing.adapters.base import ChatCall
+from routing.adapters.chunks import nine_char_id
 from routing.adapters.forms import (
     choice_kind,
     flat_text,
@@ -16,6 +17,7 @@ from routing.adapters.forms import (
     stop_list,
 )
 from routing.adapters.jsonio import dict_of, dicts_in
+from routing.adapters.openai_compat.losses import REASONING_FIELDS, lost_in
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
@@ -91,7 +93,6 @@ KNOWN_CALL_FIELDS = frozenset(
     }
 )
 _TAKES_PARTS = frozenset({"vision", "audio_in"})
-REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 Body = dict[str, Any]
 
@@ -105,11 +106,13 @@ def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[Body, tuple[str, ...
     body: Body = {"model": "", **quirks.default_params, **call.body}
     body["model"] = endpoint.upstream_model  # stays the first key: some proxies read only a prefix
     _refuse_impossible(body, quirks, endpoint)
-    body["messages"] = _messages(body.get("messages"), quirks, endpoint)
+    asked = call.body.get("messages")
+    body["messages"] = _messages(asked, quirks, endpoint)
+    lost = lost_in(asked, body["messages"]) if isinstance(asked, list) else ()
     for bend in _BENDS:
         bend(body, quirks, endpoint)
     _set_stream(body, call, quirks)
-    return body, _drop(body, call, quirks)
+    return body, (*_drop(body, call, quirks), *lost)
 
 
 # --- what may not be bent --------------------------------------------------------------------
@@ -258,6 +261,8 @@ def _message(message: Body, quirks: Quirks, endpoint: Endpoint) -> Body:
         bent = _bend_content(bent, quirks, endpoint)
     if message.get("role") == "assistant":
         bent = _bend_reasoning(bent, quirks)
+    if quirks.tool_call_ids == "nine":
+        bent = _bend_call_ids(bent)
     return _known_fields_only(bent, quirks) if quirks.strict_unknown else bent
 
 
@@ -282,6 +287,20 @@ def _bend_reasoning(message: Body, quirks: Quirks) -> Body:
     kept = {key: value for key, value in message.items() if key not in REASONING_FIELDS}
     text = next((message[name] for name in found if message[name]), None)
     return kept if wanted == "none" or text is None else {**kept, wanted: text}
+
+
+def _bend_call_ids(message: Body) -> Body:
+    """Ids of calls that another provider made; a call and its result get the same new one."""
+    bent = message
+    if isinstance(message.get("tool_call_id"), str):
+        bent = {**bent, "tool_call_id": nine_char_id(message["tool_call_id"])}
+    if message.get("tool_calls"):
+        calls = [
+            {**call, "id": nine_char_id(call["id"])} if isinstance(call.get("id"), str) else call
+            for call in dicts_in(message["tool_calls"])
+        ]
+        bent = {**bent, "tool_calls": calls}
+    return bent
 
 
 def _known_fields_only(message: Body, quirks: Quirks) -> Body:

@@ -18,7 +18,7 @@ from routing.adapters.base import ChatCall
 from routing.adapters.content import content_chars, has_answer, has_reasoning
 from routing.adapters.errors import is_error
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
-from routing.adapters.openai_compat.answers import finish_word, mend_reasoning
+from routing.adapters.openai_compat.answers import finish_word, mend_reasoning, tier_word
 from routing.adapters.openai_compat.calls import CallBook
 from routing.adapters.openai_compat.pattern import NO_STRING, Padded, Pattern, Patterns, read_string
 from routing.adapters.stream import EventStream
@@ -26,6 +26,7 @@ from routing.adapters.usage import openai_usage, provider_cost
 from routing.core.catalog import Endpoint
 from routing.core.usage import NO_USAGE, Usage
 
+_SOURCES = ("citations", "search_results")
 _NULL_USAGE = (b',"usage":null', b', "usage": null')
 
 
@@ -219,17 +220,25 @@ class OpenAIStream(EventStream):
         self._remember_head(chunk)
         choices = dicts_in(chunk.get("choices"))
         changed = self._take_usage(chunk, has_choices=bool(choices))
-        if not choices:
-            return b""  # usage goes out at the end; heartbeats and filter results say nothing
+        if not choices:  # usage goes out at the end; heartbeats and filter results say nothing
+            return self._sources(chunk)
         for choice in choices:
             changed = self._take_choice(choice) or changed
             if self.error is not None:
                 return b""
         return sse.encode(dumps(chunk) if changed else payload)
 
+    def _sources(self, chunk: dict[str, Any]) -> bytes:
+        """Sources that come after the text, on a chunk that clients can read like any other."""
+        if not self.content_started or not any(chunk.get(field) for field in _SOURCES):
+            return b""
+        empty = {"index": 0, "delta": {}, "finish_reason": None}
+        return sse.encode(dumps({**chunk, "choices": [empty]}))
+
     def _remember_head(self, chunk: dict[str, Any]) -> None:
         if not self.response_model:
             self.response_model = text_of(chunk.get("model"))
+        self.service_tier = tier_word(chunk.get("service_tier")) or self.service_tier
         if not self._template and chunk.get("id"):
             kept = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
             self._template = {field: chunk[field] for field in kept if field in chunk}
