@@ -61,9 +61,7 @@ class Reply(msgspec.Struct):
     usage_raw: bytes = b""
     finish_reason: str = ""
     response_model: str = ""
-    service_tier: str = (
-        ""  # the tier it was served by, in the provider's word; "" if it did not say
-    )
+    service_tier: str = ""  # that it was served by, in the provider's word; "" if it did not say
     output_chars: int = 0
     is_native: bool = False  # in the dialect of the call's `native`, not in OpenAI's
     content_type: bytes = b"application/json"  # of `raw`
@@ -97,7 +95,7 @@ class StreamReader(Protocol):
     usage_raw: bytes
     finish_reason: str
     response_model: str
-    service_tier: str  # the tier it was served by, in the provider's word; "" if it did not say
+    service_tier: str  # that it was served by, in the provider's word; "" if it did not say
     output_chars: int
     content_frames: int
     is_native: bool  # gives events of the call's `native` dialect, not OpenAI's
