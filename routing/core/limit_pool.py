@@ -4,7 +4,12 @@
 
 A process tells what it used and asks for more in one step (`sync`). A lease that is not renewed
 ends; whatever was left in it counts as used at that moment, because its holder may have used it.
-So the sum over all processes keeps to the limit whoever dies and whichever message gets lost.
+So the sum over all processes keeps to the limit whoever dies and whichever message gets lost:
+
+    requests    never more in any 60 s
+    tokens      more by what running requests use beyond their reservations, which is made up for
+    concurrent  more only when the pool was out of reach for longer than a lease, until all told
+    lost pool   see core.limit_outage: less than twice the limit in the minute of the loss
 
 All moments here are seconds of the database's clock.
 """
