@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from analytics.cursor import Cursor
+from routing.core.cursor import Cursor
 from routing.core.pricing import Price, PriceSheet
 from routing.core.usage import Meter
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable
 
+from dashboard.hub_settings import HubSettings
 from dashboard.runtime import build_gateway, client_surfaces, response_store, set_gateway
 from routing.gateway.app import PREFIX, GatewayApp
 from routing.gateway.asgi import AsgiSink, Receive, Scope, Send
@@ -17,10 +18,11 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Application:
     """`PANELBOARD_SERVE` says what this process answers: all, gateway or web."""
 
-    def __init__(self, serve: str, django_application: AsgiApp) -> None:
+    def __init__(self, hub: HubSettings, django_application: AsgiApp) -> None:
+        self.hub = hub
         self.django_application = django_application
-        self.serves_gateway = serve in ("all", "gateway")
-        self.serves_web = serve in ("all", "web")
+        self.serves_gateway = hub.serve in ("all", "gateway")
+        self.serves_web = hub.serve in ("all", "web")
         self.watcher: SnapshotWatcher | None = None
         self.gateway: Gateway | None = None
         self.gateway_app: GatewayApp | None = None
@@ -76,7 +78,7 @@ class Application:
         """Does not fail without Postgres: the watcher goes on trying, `/readyz` says so."""
         self.watcher = SnapshotWatcher()
         await self.watcher.start()
-        self.gateway = build_gateway(self.watcher)
+        self.gateway = build_gateway(self.hub, self.watcher)
         await self.gateway.start()
         if self.serves_gateway:
             freeze_what_lives_on()

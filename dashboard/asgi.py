@@ -12,4 +12,4 @@ django_application = get_asgi_application()
 
 from dashboard.application import Application  # noqa: E402 - Django's apps must be ready first
 
-application = Application(settings.PANELBOARD_SERVE, django_application)  # type: ignore[arg-type]
+application = Application(settings.HUB, django_application)  # type: ignore[arg-type]

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
 from dashboard import deadline
+from dashboard.hub_settings import HubSettings
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
@@ -28,23 +27,16 @@ STORE_DEADLINE_S = 2.0  # of one statement about stored responses: no client wai
 _gateway: Gateway | None = None
 
 
-def build_gateway(watcher: SnapshotWatcher) -> Gateway:
+def build_gateway(hub: HubSettings, watcher: SnapshotWatcher) -> Gateway:
     return Gateway(
         snapshots=watcher,
-        upstream=make_upstream(
-            settings.PANELBOARD_UPSTREAM, AllowList.parse(settings.PANELBOARD_PRIVATE_UPSTREAMS)
-        ),
-        spool=SpoolWriter(
-            settings.PANELBOARD_SPOOL_DIR,
-            settings.PANELBOARD_SERVE,
-            settings.PANELBOARD_SPOOL_MAX_BYTES,
-            settings.PANELBOARD_DURABILITY,
-        ),
+        upstream=make_upstream(hub.upstream, AllowList.parse(hub.private_upstreams)),
+        spool=SpoolWriter(hub.spool_dir, hub.serve, hub.spool_max_bytes, hub.durability),
         settings=GatewaySettings(
-            pepper=settings.PANELBOARD_PEPPER,
-            max_body_bytes=settings.PANELBOARD_MAX_BODY_BYTES,
-            max_running=settings.PANELBOARD_MAX_STREAMS,
-            durability="host" if settings.PANELBOARD_DURABILITY == "host" else "process",
+            pepper=hub.secrets.pepper,
+            max_body_bytes=hub.max_body_bytes,
+            max_running=hub.max_streams,
+            durability=hub.durability,
         ),
     )
 

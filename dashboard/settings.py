@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
-
 from csp import constants as csp
 
-from dashboard import broker, schedule, secrets_file
+from dashboard import broker, schedule
 from dashboard.admin_look import UNFOLD as UNFOLD
+from dashboard.database_url import connection_parameters
 from dashboard.deadline import BoundedConnection
 from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str
+from dashboard.hub_settings import BASE_DIR as BASE_DIR
+from dashboard.hub_settings import HubSettings
+from dashboard.logs import logging_of
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env_str("PANELBOARD_DATA", str(BASE_DIR / ".panelboard"))).absolute()
+# --- what gateways and recorders without Django know as well ----------------------------------
+HUB = HubSettings.from_environment()
+DATA_DIR = HUB.data_dir
+PANELBOARD_UPSTREAM = HUB.upstream
+PANELBOARD_DURABILITY = HUB.durability
+PANELBOARD_PRIVATE_UPSTREAMS = HUB.private_upstreams
+PANELBOARD_SPOOL_DIR = HUB.spool_dir
+PANELBOARD_SPOOL_MAX_BYTES = HUB.spool_max_bytes
 
 # --- secrets: made on the first start, kept in the data folder -------------------------------
-SECRETS = secrets_file.load_or_create(DATA_DIR / "secrets.json")
+SECRETS = HUB.secrets
 SECRET_KEY = env_secret("PANELBOARD_SECRET_KEY") or SECRETS.django_secret_key
 PANELBOARD_PEPPER: bytes = SECRETS.pepper
 PANELBOARD_KEYRING: dict[str, bytes] = SECRETS.keyring
@@ -28,17 +35,8 @@ CSRF_TRUSTED_ORIGINS = env_list("PANELBOARD_TRUSTED_ORIGINS")
 
 # --- the hub ------------------------------------------------------------------------------------
 PANELBOARD_URL = env_str("PANELBOARD_URL", f"http://127.0.0.1:{env_int('PORT', 8000, most=65535)}")
-PANELBOARD_SERVE = env_choice("PANELBOARD_SERVE", "all", ("all", "gateway", "web"))
-PANELBOARD_UPSTREAM = env_choice("PANELBOARD_UPSTREAM", "fast", ("fast", "httpx"))
-PANELBOARD_DURABILITY = env_choice("PANELBOARD_DURABILITY", "process", ("process", "host"))
-PANELBOARD_PRIVATE_UPSTREAMS = env_list("PANELBOARD_PRIVATE_UPSTREAMS")
 PANELBOARD_SIMULATOR = env_choice("PANELBOARD_SIMULATOR", "auto", ("auto", "on", "off"))
 SIMULATOR_PORT = env_int("SIMULATOR_PORT", 9470, least=1, most=65535)
-PANELBOARD_DRAIN_S = env_int("PANELBOARD_DRAIN_S", 20, least=1, most=3600)
-PANELBOARD_SPOOL_DIR = Path(env_str("PANELBOARD_SPOOL_DIR", str(DATA_DIR / "spool")))
-PANELBOARD_SPOOL_MAX_BYTES = env_int("PANELBOARD_SPOOL_MAX_MIB", 1024, least=32) * 2**20
-PANELBOARD_MAX_BODY_BYTES = env_int("PANELBOARD_MAX_BODY_MIB", 20, least=1, most=512) * 2**20
-PANELBOARD_MAX_STREAMS = env_int("PANELBOARD_MAX_STREAMS", 2000, least=1)
 PANELBOARD_LOG_RETENTION_DAYS = env_int("PANELBOARD_LOG_RETENTION_DAYS", 90, least=1)
 PANELBOARD_PROBE_INTERVAL_MINUTES = env_int("PANELBOARD_PROBE_INTERVAL_MINUTES", 15, least=1)
 PANELBOARD_PROBE_DAILY_USD = env_str("PANELBOARD_PROBE_DAILY_USD", "1.00")
@@ -99,17 +97,12 @@ TEMPLATES = [
 
 
 def _database(url: str) -> dict[str, object]:
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    host = options.pop("host", "") or parts.hostname or ""
-    port = str(parts.port or options.pop("port", "") or "")
+    options = connection_parameters(url)
+    named = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host"}
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": host,
-        "PORT": port,
+        **{name: options.pop(keyword, "") for name, keyword in named.items()},
+        "PORT": str(options.pop("port", "")),
         "CONN_MAX_AGE": 0,  # the pool keeps connections; Django requires 0 with it
         "CONN_HEALTH_CHECKS": True,  # no 500 on the first request after a database restart
         "OPTIONS": {
@@ -121,22 +114,12 @@ def _database(url: str) -> dict[str, object]:
                 "reconnect_timeout": 1,  # or the pool's back-off would outlast the outage
                 "connection_class": BoundedConnection,
             },
-            "connect_timeout": 3,
-            "options": "-c statement_timeout=10000 -c lock_timeout=5000",
             **options,
         },
     }
 
 
-def _running_embedded_postgres() -> str:
-    """So that `manage.py` finds the hub's own database without being told."""
-    note = DATA_DIR / "pg" / "url"
-    return note.read_text().strip() if note.exists() else ""
-
-
-DATABASE_URL = (
-    env_secret("DATABASE_URL") or _running_embedded_postgres() or "postgresql:///panelboard"
-)
+DATABASE_URL = HUB.database_url
 DATABASES = {"default": _database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
@@ -229,28 +212,4 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = schedule.entries(PANELBOARD_PROBE_INTERVAL_MINUTES)
 CELERY_TIMEZONE = "UTC"
 
-# --- logs: one line each, on standard error; the launcher puts time and process in front --------
-LOG_LEVEL = env_choice("PANELBOARD_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL.upper()},
-    "loggers": {
-        # what they say of every request, task and start is noise beside the request log
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
-        "celery.worker.consumer.connection": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
-        "django.request": {"level": "ERROR"},
-        "django_celery_beat": {"level": "WARNING"},
-        "httpcore": {"level": "WARNING"},
-        "httpx": {"level": "WARNING"},
-        "kombu": {"level": "WARNING"},
-        "kombu.connection": {"level": "ERROR"},  # pgmq:// without a host is meant
-        "pgmq": {"level": "WARNING"},
-        "psycopg.pool": {"level": "ERROR"},
-        "uvicorn": {"level": "WARNING"},
-    },
-}
+LOGGING = logging_of(HUB.log_level)

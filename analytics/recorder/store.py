@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.types.string import BytesBinaryDumper
 
-from analytics.partitions import ensure_day_in
+from analytics.days import ensure_day_in
 from analytics.prices import load_sheets
 from analytics.recorder.open_requests import Rows
 from analytics.recorder.rows import (

@@ -19,6 +19,11 @@ def main(arguments: list[str]) -> int:
 
         serve(rest)
         return 0
+    if command == "recorder":
+        from dashboard.launch.recorder import recorder
+
+        recorder(rest)
+        return 0
     if command == "manage":
         from dashboard.launch.manage import manage
 

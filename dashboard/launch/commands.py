@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 PYTHON = sys.executable
 MANAGE = (PYTHON, "-m", "django")
+LAUNCH = (PYTHON, "-m", "dashboard.launch")
 # Tasks are JSON, so the warning about root, meant for pickle, says nothing here.
 QUIETLY = ("-W", "ignore:You're running the worker with superuser privileges")
 CELERY = (PYTHON, *QUIETLY, "-m", "celery", "-A", "dashboard")
@@ -24,8 +25,8 @@ class Program:
 
 PROGRAMS = {
     "simulator": Program((*MANAGE, "simulate_providers"), STOP_LATE),
-    "recorder": Program((*MANAGE, "ship_spool"), STOP_NEXT, 15.0),
-    "web": Program((PYTHON, "-m", "dashboard.launch", "serve"), STOP_FIRST),
+    "recorder": Program((*LAUNCH, "recorder"), STOP_NEXT, 15.0),
+    "web": Program((*LAUNCH, "serve"), STOP_FIRST),
     "worker": Program(
         (
             *(*CELERY, "--quiet", "worker", "--pool", "prefork", "--concurrency", "2"),

@@ -1,66 +1,38 @@
-"""Provider credentials at rest: AES-256-GCM, bound to the row they belong to.
-
-Sealed form: `v1.<key id>.<nonce>.<ciphertext and tag>`, the last two in URL-safe base64. The key
-ring comes from the settings, never from the database.
-"""
+"""Provider credentials: stored sealed (routing.services.sealing), imported, rotated, disabled."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import os
 from collections.abc import Mapping
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from routing.models import Credential, Provider
+from routing.services import sealing
+from routing.services.sealing import CredentialUnreadable as CredentialUnreadable
+from routing.services.sealing import Keyring
 
-VERSION = "v1"
-NONCE_BYTES = 12
 ENVIRONMENT_NAME = "environment"
 BATCH = 50
-
-
-class CredentialUnreadable(Exception):
-    """Sealed with a key we do not have, for another row, or damaged."""
 
 
 class CredentialRefused(ValueError):
     """The secret cannot be a provider key."""
 
 
+def keyring() -> Keyring:
+    return Keyring(settings.PANELBOARD_KEYRING, settings.PANELBOARD_ACTIVE_KEY_ID)
+
+
 def seal(secret: str, *, provider_slug: str, name: str) -> str:
-    key_id = settings.PANELBOARD_ACTIVE_KEY_ID
-    nonce = os.urandom(NONCE_BYTES)
-    cipher = AESGCM(settings.PANELBOARD_KEYRING[key_id])
-    sealed = cipher.encrypt(nonce, secret.encode(), _bound_to(provider_slug, name, key_id))
-    return ".".join((VERSION, key_id, _encode(nonce), _encode(sealed)))
+    return sealing.seal_credential(keyring(), secret, provider_slug=provider_slug, name=name)
 
 
 def unseal(sealed: str, *, provider_slug: str, name: str) -> str:
     """Raises CredentialUnreadable; the message never holds any of the secret."""
-    version, key_id, nonce, text = _parts(sealed)
-    key = settings.PANELBOARD_KEYRING.get(key_id)
-    if version != VERSION or key is None:
-        raise CredentialUnreadable(
-            f"credential {provider_slug}/{name} was sealed with key {key_id!r}, "
-            "which is not in the key ring: restore the data folder's secrets or store it anew"
-        )
-    try:
-        plain = AESGCM(key).decrypt(
-            _decode(nonce), _decode(text), _bound_to(provider_slug, name, key_id)
-        )
-    except (InvalidTag, ValueError, binascii.Error):
-        raise CredentialUnreadable(
-            f"credential {provider_slug}/{name} cannot be decrypted: it was sealed for another "
-            "row or damaged; store it anew"
-        ) from None
-    return plain.decode()
+    return sealing.open_credential(keyring(), sealed, provider_slug=provider_slug, name=name)
 
 
 def reveal(credential: Credential) -> str:
@@ -69,7 +41,7 @@ def reveal(credential: Credential) -> str:
 
 
 def key_id_of(credential: Credential) -> str:
-    return _parts(credential.sealed)[1]
+    return sealing.parts_of(credential.sealed)[1]
 
 
 def store_credential(
@@ -160,7 +132,7 @@ def _rotate_batch() -> int:
 
 
 def _not_under_the_active_key() -> QuerySet[Credential]:
-    current = f"{VERSION}.{settings.PANELBOARD_ACTIVE_KEY_ID}."
+    current = f"{sealing.CREDENTIAL_VERSION}.{settings.PANELBOARD_ACTIVE_KEY_ID}."
     return Credential.objects.exclude(sealed__startswith=current).order_by("pk")
 
 
@@ -179,22 +151,3 @@ def _holds(credential: Credential, secret: str) -> bool:
         return reveal(credential) == secret
     except CredentialUnreadable:
         return False
-
-
-def _bound_to(provider_slug: str, name: str, key_id: str) -> bytes:
-    return f"credential|{provider_slug}|{name}|{key_id}".encode()
-
-
-def _parts(sealed: str) -> tuple[str, str, str, str]:
-    parts = sealed.split(".")
-    if len(parts) != 4:
-        raise CredentialUnreadable("a sealed credential has four parts; store it anew")
-    return parts[0], parts[1], parts[2], parts[3]
-
-
-def _encode(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode()
-
-
-def _decode(value: str) -> bytes:
-    return base64.b64decode(value, altchars=b"-_", validate=True)
