@@ -15,22 +15,24 @@ def quirks_of(endpoint: Endpoint) -> Quirks:
     return quirks
 
 
-def request_headers(quirks: Quirks, auth: str, secret: str, *, stream: bool) -> FixedHeaders:
-    """`auth` is bearer, key or header:<name>. The record's extra headers win over ours.
+def request_headers(
+    quirks: Quirks, auth: str, secret: str, *, stream: bool, more: FixedHeaders = ()
+) -> FixedHeaders:
+    """`auth` is bearer, key or header:<name>. The record's extra headers win over ours and `more`.
 
     The same arguments give the same object, so that a sender can keep what it made of it.
     """
-    key = (id(quirks), auth, secret, stream)
+    key = (id(quirks), auth, secret, stream, more)
     kept = _kept.get(key)
     if kept is None:
         if len(_kept) >= MAX_KEPT:
             _kept.clear()
-        kept = _kept[key] = (quirks, _headers(quirks, auth, secret, stream))
+        kept = _kept[key] = (quirks, (*_headers(quirks, auth, secret, stream, more).items(),))
     return kept[1]
 
 
 # The record is kept beside the headers: as long as it lives, nothing else can have its id.
-_kept: dict[tuple[int, str, str, bool], tuple[Quirks, FixedHeaders]] = {}
+_kept: dict[tuple[int, str, str, bool, FixedHeaders], tuple[Quirks, FixedHeaders]] = {}
 
 
 def forget_headers() -> None:
@@ -38,15 +40,18 @@ def forget_headers() -> None:
     _kept.clear()
 
 
-def _headers(quirks: Quirks, auth: str, secret: str, stream: bool) -> FixedHeaders:
+def _headers(
+    quirks: Quirks, auth: str, secret: str, stream: bool, more: FixedHeaders
+) -> dict[bytes, bytes]:
     accept = b"text/event-stream" if stream else b"application/json"
     own = {b"content-type": b"application/json", b"accept": accept}
     if secret:
         name, value = _authorization(auth, secret)
         own[name] = value
+    own.update(more)
     for extra_name, extra_value in quirks.extra_headers.items():
         own[extra_name.lower().encode("latin-1")] = extra_value.encode("latin-1")
-    return tuple(own.items())
+    return own
 
 
 def _authorization(auth: str, secret: str) -> tuple[bytes, bytes]:

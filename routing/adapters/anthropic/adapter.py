@@ -27,7 +27,15 @@ from routing.adapters.anthropic.native import (
 )
 from routing.adapters.anthropic.native_stream import NativeStream
 from routing.adapters.anthropic.request import betas_of, build_body, model_path
-from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply, StreamReader
+from routing.adapters.base import (
+    Adapter,
+    BuiltRequest,
+    ChatCall,
+    FixedHeaders,
+    Headers,
+    Reply,
+    StreamReader,
+)
 from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dumps, loads, text_of
 from routing.adapters.quirks import Quirks
@@ -37,6 +45,7 @@ from routing.core.catalog import Endpoint
 from routing.core.errors import UpstreamError
 
 API_VERSION = b"2023-06-01"
+_VERSION = ((VERSION_HEADER, API_VERSION),)
 
 
 class Anthropic(Adapter):
@@ -61,15 +70,17 @@ class Anthropic(Adapter):
         return BuiltRequest(model_path(endpoint), headers, dumps(body), dropped)
 
     @staticmethod
-    def _headers(quirks: Quirks, secret: str, call: ChatCall, own: CarriedHeaders) -> Headers:
+    def _headers(quirks: Quirks, secret: str, call: ChatCall, own: CarriedHeaders) -> FixedHeaders:
         """The client's version wins: its words and its reading of the answer are made for that."""
         auth = "header:x-api-key" if quirks.auth == "bearer" else quirks.auth
-        made = dict(request_headers(quirks, auth, secret, stream=call.stream))
-        made.setdefault(VERSION_HEADER, API_VERSION)
+        usual = request_headers(quirks, auth, secret, stream=call.stream, more=_VERSION)
+        if all(pair in usual for pair in own):
+            return usual
+        made = dict(usual)
         for name, value in own:
             given = made.get(name) if name == BETA_HEADER else None
             made[name] = value if given is None else given + b"," + value
-        return list(made.items())
+        return tuple(made.items())
 
     @override
     def read_reply(

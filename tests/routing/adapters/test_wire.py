@@ -5,7 +5,7 @@ import pytest
 from routing.adapters import wire
 from routing.adapters.quirks import PLAIN, Quirks
 from routing.adapters.wire import forget_headers, request_headers
-from tests.routing.adapters.support import ADAPTERS, adapter_of, call_of, endpoint_of
+from tests.routing.adapters.support import adapter_of, call_of, endpoint_of
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +18,19 @@ def test_requests_of_one_credential_share_their_headers() -> None:
     assert request_headers(PLAIN, "bearer", "s3cret", stream=True) is one
 
 
-@pytest.mark.parametrize("slug", ["openai", "gemini"])
+@pytest.mark.parametrize("slug", ["openai", "gemini", "anthropic"])
 def test_two_requests_of_one_endpoint_are_built_with_the_same_headers(slug: str) -> None:
     endpoint = endpoint_of(slug)
     builds = [adapter_of(endpoint).build(call_of(seed=n), endpoint, "s3cret") for n in range(2)]
     assert builds[0].headers is builds[1].headers
+
+
+def test_a_requests_own_headers_leave_the_shared_ones_as_they_are() -> None:
+    endpoint = endpoint_of("anthropic")
+    usual = adapter_of(endpoint).build(call_of(), endpoint, "s").headers
+    own = adapter_of(endpoint).build(call_of(betas=["context-1m"]), endpoint, "s").headers
+    assert own == (*usual, (b"anthropic-beta", b"context-1m"))
+    assert adapter_of(endpoint).build(call_of(), endpoint, "s").headers is usual
 
 
 def test_headers_that_differ_in_anything_are_their_own() -> None:
@@ -52,13 +60,6 @@ def test_kept_headers_are_bounded_and_can_be_forgotten() -> None:
     after = request_headers(PLAIN, "bearer", "secret", stream=False)
     assert after == before
     assert after is not before
-
-
-def test_every_dialect_gives_headers_that_a_sender_can_keep() -> None:
-    for slug in ADAPTERS:
-        endpoint = endpoint_of({"openai_compat": "acme"}.get(slug, slug))
-        headers = adapter_of(endpoint).build(call_of(), endpoint, "s").headers
-        assert headers == adapter_of(endpoint).build(call_of(), endpoint, "s").headers
 
 
 def test_an_empty_request_id_is_passed_over_for_the_next_header_that_has_one() -> None:
