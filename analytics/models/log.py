@@ -89,6 +89,8 @@ class Attempt(models.Model):
     images = models.BigIntegerField(null=True)
     audio_seconds = models.BigIntegerField(null=True)
     searches = models.BigIntegerField(null=True)
+    characters = models.BigIntegerField(null=True)
+    pixels = models.BigIntegerField(null=True)
     provider_cost_usd = models.DecimalField(max_digits=24, decimal_places=12, null=True)
     usage_source = models.TextField()
     usage_raw = models.TextField()

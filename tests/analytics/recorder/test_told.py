@@ -55,7 +55,7 @@ def test_every_value_stands_under_the_name_of_its_field() -> None:
     for record in (intent, finish):
         for name in set(record.__struct_fields__) - plain:
             assert attempt[name] == getattr(record, name), name
-    for name in set(finish.usage.__struct_fields__) - {"source", "characters", "pixels"}:
+    for name in set(finish.usage.__struct_fields__) - {"source"}:
         assert attempt[name] == getattr(finish.usage, name), name
     request = dict(zip(REQUEST.columns, request_row(done), strict=True))
     for name in set(done.__struct_fields__) - {"request_id", "decision"}:
@@ -74,13 +74,14 @@ def test_what_is_no_record_is_refused(bad: str) -> None:
 @pytest.mark.parametrize("usd", [Decimal(0), Decimal("1E-12"), Decimal("1E+3"), MOST_USD])
 def test_extremes_of_quantities_and_money_arrive(store: Store, quantity: int, usd: Decimal) -> None:
     one = Told()
-    usage = Usage(input_total=quantity, reasoning=0, provider_cost_usd=usd)
+    usage = Usage(input_total=quantity, reasoning=0, characters=quantity, provider_cost_usd=usd)
     lines = encode_lines((ChargeLine(Meter.INPUT, quantity, 1, usd),))
     finish = one.finish(usage=usage, cost_usd=usd, lines=lines, ttft_ms=1e-300, headers_ms=1e300)
     store.ship(rows_of(read(one.intent(), finish, one.done())))
     attempt = Attempt.objects.get()
     assert (attempt.request_id, attempt.cost_usd, attempt.provider_cost_usd) == (one.id, usd, usd)
     assert (attempt.input_total, attempt.reasoning, attempt.cache_read) == (quantity, 0, None)
+    assert (attempt.characters, attempt.pixels) == (quantity, None)
     assert (attempt.ttft_ms, attempt.headers_ms) == (1e-300, 1e300)
     assert Decimal(attempt.lines[0]["amount_usd"]) == usd
     assert RequestLog.objects.get().request_id == one.id
