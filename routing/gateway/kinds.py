@@ -1,0 +1,76 @@
+"""The paths of everything that is not chat: the same way through the gateway, whole answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from routing.adapters.base import Headers
+from routing.core.errors import HubError
+from routing.core.kinds import CHAT, KINDS
+from routing.core.request import RequestFacts
+from routing.gateway.asgi import ClientGone, Sink, check_headers
+from routing.gateway.errors import our_fault
+from routing.gateway.kind_requests import Parsed, parse_kind
+from routing.gateway.parse import MAX_NAME_CHARS
+from routing.gateway.scribe import Scribe
+from routing.gateway.service import PARSE_IN_THREAD_BYTES, Gateway, outcome_of_error
+
+logger = logging.getLogger("panelboard.gateway")
+
+# path -> kind, for the table of routes
+KIND_PATHS = {kind.path: kind.name for kind in KINDS.values() if kind.name != CHAT}
+
+
+async def answer_kind(
+    gateway: Gateway,
+    kind: str,
+    headers: Headers,
+    sink: Sink,
+    read: Callable[[], Awaitable[bytes]],
+) -> None:
+    """Answers on `sink` whatever happens; never raises but for cancellation by the server."""
+    received_at, received_wall = gateway.monotonic(), gateway.wall()
+    request_id = gateway.new_request_id(received_wall)
+    try:
+        caller = gateway.authenticate(headers, received_wall)
+        check_headers(headers, gateway.settings.max_body_bytes)
+        raw = await read()
+        scribe = Scribe(gateway, request_id, caller, received_at, received_wall)
+        scribe.surface = KINDS[kind].surface
+        await _answer(gateway, scribe, kind, headers, sink, raw)
+    except HubError as error:
+        await gateway._refuse(sink, error, request_id)
+    except ClientGone:
+        pass
+    except Exception:
+        logger.exception("request %s failed in the gateway itself", request_id.hex())
+        await gateway._refuse(sink, our_fault(), request_id)
+    finally:
+        sink.close()
+
+
+async def _answer(
+    gateway: Gateway, scribe: Scribe, kind: str, headers: Headers, sink: Sink, raw: bytes
+) -> None:
+    try:
+        gateway._admit()
+        call, facts = await _parsed(scribe, kind, headers, raw)
+        await gateway.run(scribe, sink, call, facts, headers)
+    except HubError as error:
+        scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
+        raise
+
+
+async def _parsed(scribe: Scribe, kind: str, headers: Headers, raw: bytes) -> Parsed:
+    """Recordings are large: taking them apart must not hold up every other request."""
+
+    def note(requested: object) -> None:
+        if isinstance(requested, str):
+            scribe.facts = RequestFacts(requested[:MAX_NAME_CHARS], model="", kind=kind)
+
+    snapshot = scribe.gateway.snapshot
+    if len(raw) > PARSE_IN_THREAD_BYTES:
+        return await asyncio.to_thread(parse_kind, kind, headers, raw, snapshot, note)
+    return parse_kind(kind, headers, raw, snapshot, note)
