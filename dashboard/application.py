@@ -10,6 +10,7 @@ from dashboard.runtime import build_gateway, client_surfaces, response_store, se
 from routing.gateway.app import PREFIX, GatewayApp
 from routing.gateway.asgi import AsgiSink, Receive, Scope, Send
 from routing.gateway.service import Gateway
+from routing.lease_keeper import LeaseKeeper
 from routing.snapshots import SnapshotWatcher
 
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -24,6 +25,7 @@ class Application:
         self.serves_gateway = hub.serve in ("all", "gateway")
         self.serves_web = hub.serve in ("all", "web")
         self.watcher: SnapshotWatcher | None = None
+        self.keeper: LeaseKeeper | None = None
         self.gateway: Gateway | None = None
         self.gateway_app: GatewayApp | None = None
         self.responses = response_store()
@@ -78,7 +80,9 @@ class Application:
         """Does not fail without Postgres: the watcher goes on trying, `/readyz` says so."""
         self.watcher = SnapshotWatcher()
         await self.watcher.start()
-        self.gateway = build_gateway(self.hub, self.watcher)
+        self.keeper = LeaseKeeper()
+        await self.keeper.start()
+        self.gateway = build_gateway(self.hub, self.watcher, self.keeper)
         await self.gateway.start()
         if self.serves_gateway:
             freeze_what_lives_on()
@@ -89,6 +93,8 @@ class Application:
         set_gateway(None)
         if self.gateway is not None:
             await self.gateway.stop()
+        if self.keeper is not None:
+            await self.keeper.stop()
         if self.watcher is not None:
             await self.watcher.stop()
         await self.responses.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from dashboard import deadline
 from dashboard.hub_settings import HubSettings
+from routing.core.limits import Limiter
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
@@ -27,9 +28,10 @@ STORE_DEADLINE_S = 2.0  # of one statement about stored responses: no client wai
 _gateway: Gateway | None = None
 
 
-def build_gateway(hub: HubSettings, watcher: SnapshotWatcher) -> Gateway:
+def build_gateway(hub: HubSettings, watcher: SnapshotWatcher, limiter: Limiter) -> Gateway:
     return Gateway(
         snapshots=watcher,
+        limiter=limiter,
         upstream=make_upstream(hub.upstream, AllowList.parse(hub.private_upstreams)),
         spool=SpoolWriter(hub.spool_dir, hub.serve, hub.spool_max_bytes, hub.durability),
         settings=GatewaySettings(

@@ -24,6 +24,7 @@ from routing.core.errors import (
 from routing.gateway.asgi import FixedHeaders, Sink
 from routing.gateway.attempt import Attempt
 from routing.gateway.errors import broken_off, client_error, error_event
+from routing.gateway.limits import limit_headers
 from routing.gateway.recording import Money, decimal_text, outcome_of
 from routing.gateway.scribe import Scribe
 from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
@@ -208,7 +209,7 @@ class Exchange:
         if self.voice is not None and not reply.is_native:
             raw = await self.voice.deliver(raw)
         attempt.last_chunk_at = self.scribe.gateway.monotonic()
-        money = self.scribe.price(attempt, reply.usage, reply.output_chars)
+        money = self.scribe.price(attempt, reply.usage, reply.output_chars, reply.service_tier)
         self.scribe.answered(
             attempt,
             money,
@@ -231,7 +232,7 @@ class Exchange:
         feed, close = self._words_of(reader)
         if self.call.wants_usage:
             reader.note = lambda usage: self.scribe.price(
-                attempt, usage, reader.output_chars
+                attempt, usage, reader.output_chars, reader.service_tier
             ).note()
         sink, monotonic = self.sink, self.scribe.gateway.monotonic
         held = b""
@@ -291,7 +292,7 @@ class Exchange:
         self.writing_since = None
 
     async def _finish(self, attempt: Attempt, reader: StreamReader, last: bytes) -> None:
-        money = self.scribe.price(attempt, reader.usage, reader.output_chars)
+        money = self.scribe.price(attempt, reader.usage, reader.output_chars, reader.service_tier)
         self.scribe.answered(
             attempt,
             money,
@@ -329,6 +330,8 @@ class Exchange:
         ]
         if self.voice is not None and self.voice.request_id_name:
             headers.append((self.voice.request_id_name, scribe.request_id_text))
+        if scribe.standings is not None:
+            headers += limit_headers(scribe.surface, scribe.standings, scribe.received_wall)
         if money is not None:
             headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
         return headers

@@ -212,7 +212,7 @@ class HotProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
         self.hot = cycle = HotCycle(self, known.keep_alive, body)
         self.cycle = cycle  # type: ignore[assignment]
-        self._answer(gateway, cycle, known.digest)
+        self._answer(gateway, cycle, known.headers, known.digest)
         return True
 
     def _learn(self, hot: HotCycle, data: bytes) -> None:
@@ -224,7 +224,7 @@ class HotProtocol(HttpToolsProtocol):
         except HubError:
             return
         self.lessons += 1
-        self.known = learn_head(data, hot.parts[0], digest, keep_alive=hot.keep_alive)
+        self.known = learn_head(data, hot.parts[0], digest, self.headers, keep_alive=hot.keep_alive)
 
     @override
     def on_message_begin(self) -> None:
@@ -247,7 +247,9 @@ class HotProtocol(HttpToolsProtocol):
         except HubError as error:
             cycle.refusal = error
             cycle.keep_alive = False
-            self._answer(gateway, cycle)  # now, and not after a body that nobody will read
+            self._answer(
+                gateway, cycle, self.headers
+            )  # now, and not after a body that nobody will read
 
     def _is_plain_post(self) -> bool:
         running: RequestResponseCycle | HotCycle | None = self.cycle
@@ -284,7 +286,7 @@ class HotProtocol(HttpToolsProtocol):
             return
         if not cycle.take(body, gateway.settings.max_body_bytes):
             cycle.keep_alive = False
-            self._answer(gateway, cycle)
+            self._answer(gateway, cycle, self.headers)
 
     @override
     def on_message_complete(self) -> None:
@@ -297,7 +299,7 @@ class HotProtocol(HttpToolsProtocol):
         if gateway is None:
             self.transport.close()
         elif cycle.refusal is None:
-            self._answer(gateway, cycle)
+            self._answer(gateway, cycle, self.headers)
 
     def _body_is_late(self, cycle: HotCycle) -> None:
         self.body_timer = None
@@ -305,14 +307,16 @@ class HotProtocol(HttpToolsProtocol):
         if not cycle.is_asked and gateway is not None:
             cycle.refusal = body_late()
             cycle.keep_alive = False
-            self._answer(gateway, cycle)
+            self._answer(gateway, cycle, self.headers)
 
-    def _answer(self, gateway: Gateway, cycle: HotCycle, digest: bytes | None = None) -> None:
+    def _answer(
+        self, gateway: Gateway, cycle: HotCycle, headers: Headers, digest: bytes | None = None
+    ) -> None:
         cycle.is_asked = True
         if self.body_timer is not None:
             self.body_timer.cancel()
             self.body_timer = None
-        work = gateway.chat(self.headers, cycle, cycle.read, digest)
+        work = gateway.chat(headers, cycle, cycle.read, digest)
         task = EagerTask(work, self.loop, self.tasks.discard)
         if not task.is_done:
             self.tasks.add(task)  # type: ignore[arg-type]

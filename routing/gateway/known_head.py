@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from routing.adapters.base import Headers
+
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})\r\n", re.IGNORECASE)
 _MAX_DIGITS = 9
@@ -23,6 +25,7 @@ class KnownHead(NamedTuple):
     closing: bytes
     digest: bytes  # of the API key in it; whether the key is still valid is asked each time
     keep_alive: bool
+    headers: Headers  # as the parser gave them
 
     def body_in(self, data: bytes) -> bytes | None:
         """The body, if `data` is exactly one whole request with this head."""
@@ -38,7 +41,9 @@ class KnownHead(NamedTuple):
         return data[body_at:] if len(data) - body_at == int(digits) else None
 
 
-def learn_head(data: bytes, body: bytes, digest: bytes, *, keep_alive: bool) -> KnownHead | None:
+def learn_head(
+    data: bytes, body: bytes, digest: bytes, headers: Headers, *, keep_alive: bool
+) -> KnownHead | None:
     """From bytes that the parser took for one request with this body; None if they hold more.
 
     Raises nothing. A head that announces its length in any unusual way is not learnt.
@@ -53,4 +58,4 @@ def learn_head(data: bytes, body: bytes, digest: bytes, *, keep_alive: bool) -> 
         return None
     if data[head_end:] != body or len(body) != int(found[1]):
         return None
-    return KnownHead(head[: found.start(1)], head[found.end(1) :], digest, keep_alive)
+    return KnownHead(head[: found.start(1)], head[found.end(1) :], digest, keep_alive, headers)

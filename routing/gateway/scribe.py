@@ -9,6 +9,7 @@ from routing.core.catalog import Caller
 from routing.core.decision import Decision
 from routing.core.errors import UpstreamError
 from routing.core.ids import request_id_text
+from routing.core.limits import Standings
 from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone, encode_lines
 from routing.core.request import RequestFacts
 from routing.core.usage import NO_USAGE, Usage
@@ -47,8 +48,10 @@ class Scribe:
         "received_wall",
         "request_id",
         "request_id_text",
+        "standings",
         "started_utc",
         "surface",
+        "tokens",
         "waiting_since",
     )
 
@@ -72,6 +75,8 @@ class Scribe:
         self.decision: Decision | None = None
         self.decision_record = b""  # as the log stores it
         self.attempt: Attempt | None = None
+        self.standings: Standings | None = None  # of the caller's rate limits, if any
+        self.tokens = 0  # of all attempts that ended: input and output
         self.money: Money | None = None  # of the last attempt that ended
         self.waiting_since = received_at  # our own time runs: until sent, and between attempts
         self.overhead_s = 0.0
@@ -82,12 +87,20 @@ class Scribe:
         self.decision_record = record
 
     # --- money --------------------------------------------------------------------------------
-    def price(self, attempt: Attempt, usage: Usage, output_chars: int) -> Money:
-        """Prices in force when the request arrived; what the provider left out is estimated."""
-        return self._priced(attempt, completed(usage, self.facts.input_tokens, output_chars))
+    def price(
+        self, attempt: Attempt, usage: Usage, output_chars: int, served_tier: str = ""
+    ) -> Money:
+        """Prices in force when the request arrived; what the provider left out is estimated.
 
-    def _priced(self, attempt: Attempt, usage: Usage) -> Money:
-        return price_usage(usage, attempt.endpoint, self.started_utc, self.facts.service_tier)
+        `served_tier` is the service tier that the provider says it served, "" if it says nothing.
+        """
+        facts = self.facts
+        return price_usage(
+            completed(usage, facts.input_tokens, output_chars),
+            attempt.endpoint,
+            self.started_utc,
+            served_tier or facts.service_tier,
+        )
 
     # --- attempts -----------------------------------------------------------------------------
     def intend(self, attempt: Attempt, credential_id: int) -> None:
@@ -164,13 +177,19 @@ class Scribe:
         now = self.gateway.monotonic()
         self.waiting_since = now
         reader = attempt.reader
+        tier = ""
         if reader is None:
             usage, chars, raw, finish_reason, response_model = NO_USAGE, 0, b"", "", ""
         else:
             usage, chars, raw = reader.usage, reader.output_chars, reader.usage_raw
             finish_reason, response_model = reader.finish_reason, reader.response_model
+            tier = reader.service_tier
         money = money_of_failure(
-            error, usage, chars, self.facts.input_tokens, lambda full: self._priced(attempt, full)
+            error,
+            usage,
+            chars,
+            self.facts.input_tokens,
+            lambda full: self.price(attempt, full, chars, tier),
         )
         self.gateway.spool.append(
             self._end_of(
@@ -193,6 +212,8 @@ class Scribe:
     ) -> Finish:
         attempt.settled = True
         self.money = money
+        usage = money.usage
+        self.tokens += (usage.input_total or 0) + (usage.output_total or 0)
         status, reader, sent_at = attempt.status, attempt.reader, attempt.sent_at
         headers_at, content_at = attempt.headers_at, attempt.content_at
         answer_at, last_at = attempt.answer_at, attempt.last_chunk_at

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any, Literal, Protocol
@@ -14,12 +14,14 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from routing.adapters.base import ChatCall, Headers
+from routing.adapters.wire import forget_headers
 from routing.core.catalog import Caller, Endpoint, Provider, Snapshot
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.decision import Decision, to_json
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.health import HealthBook
 from routing.core.ids import new_request_id, request_id_text
+from routing.core.limits import Limiter, Limits
 from routing.core.memo import PlanMemo
 from routing.core.moment import Moment
 from routing.core.plan import NoEndpointLeft, choose_policy
@@ -29,7 +31,9 @@ from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.auth import caller_of, digest_in
 from routing.gateway.errors import error_body, error_headers, our_fault
 from routing.gateway.exchange import Exchange
+from routing.gateway.limits import refusal_headers
 from routing.gateway.parse import load_json, parse_chat
+from routing.gateway.preferences import facts_for
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
 from routing.gateway.scribe import NO_FACTS, Scribe
 from routing.gateway.spool import SpoolFull
@@ -66,6 +70,7 @@ class Gateway:
         upstream: UpstreamClient,
         spool: Spool,
         settings: GatewaySettings,
+        limiter: Limiter | None = None,
         rng: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -73,6 +78,7 @@ class Gateway:
         self.snapshots = snapshots
         self.upstream = upstream
         self.spool = spool
+        self.limiter = limiter
         self.settings = settings
         self.waits_for_disk = settings.durability == "host"  # before the last byte of an answer
         self.rng = rng or Random(secrets.randbits(64))
@@ -120,6 +126,7 @@ class Gateway:
             if version != self._seen_version:
                 self._seen_version = version
                 self.health.forget_missing(frozenset(self.snapshot.endpoints))
+                forget_headers()  # a credential may have been replaced
 
     # --- one request ----------------------------------------------------------------------------
     async def chat(
@@ -132,7 +139,7 @@ class Gateway:
     ) -> None:
         """Answers on `sink` whatever happens; never raises but for cancellation by the server.
 
-        `digest` is that of the API key where it is known already; then `headers` are not read.
+        `digest` is that of the API key where it is known already.
         `surface` is the client's dialect where that is not OpenAI chat.
         """
         received_at, received_wall = self.monotonic(), self.wall()
@@ -151,7 +158,7 @@ class Gateway:
             body = await _load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
             if surface is None:
                 call, facts = parse_chat(body, raw, self.snapshots.current)
-                await self.run(scribe, sink, call, facts)
+                await self.run(scribe, sink, call, facts, headers)
             else:
                 await self._converse(scribe, sink, body, surface, headers)
         except HubError as error:
@@ -159,7 +166,8 @@ class Gateway:
                 if scribe.facts is NO_FACTS:
                     scribe.facts = _facts_of_refused(body)
                 scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
-            await self._refuse(sink, error, request_id, surface)
+            more = refusal_headers(surface.name if surface else "chat", error, received_wall)
+            await self._refuse(sink, error, request_id, surface, more)
         except ClientGone:
             pass
         except Exception:
@@ -186,7 +194,7 @@ class Gateway:
         voice = await surface.open(body, asker)
         call, facts = parse_chat(voice.chat, b"", self.snapshot)
         call = msgspec.structs.replace(call, wants_usage=True, native=voice.native)
-        await self.run(scribe, sink, call, facts, voice=voice)
+        await self.run(scribe, sink, call, facts, headers, voice=voice)
 
     def authenticate(self, headers: Headers, now_unix_s: float) -> Caller:
         return self.caller_of(digest_in(headers, self.settings.pepper), now_unix_s)
@@ -210,22 +218,39 @@ class Gateway:
         if not self.spool.has_room():
             raise _no_room()
 
-    async def run(
+    def run(
         self,
         scribe: Scribe,
         sink: Sink,
         call: ChatCall,
         facts: RequestFacts,
+        headers: Sequence[tuple[bytes, bytes]] = (),
         endpoint_id: int | None = None,
         voice: Voice | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Plans and runs a parsed request, at one endpoint alone if `endpoint_id` is given.
 
         Raises HubError when nothing was sent to the client.
         """
-        scribe.facts = facts
+        limits = scribe.caller.limits
+        work = self._run(scribe, sink, call, facts, headers, endpoint_id, voice)
+        if limits is None or self.limiter is None:
+            return work
+        return _run_within(self.limiter, limits, scribe, facts, work)
+
+    async def _run(
+        self,
+        scribe: Scribe,
+        sink: Sink,
+        call: ChatCall,
+        facts: RequestFacts,
+        headers: Sequence[tuple[bytes, bytes]],
+        endpoint_id: int | None,
+        voice: Voice | None,
+    ) -> None:
         snapshot = self.snapshots.current
         policy = choose_policy(facts, scribe.caller, snapshot)
+        scribe.facts = facts = facts_for(policy, facts, scribe.caller, call.body, headers)
         moment = Moment(self.monotonic(), scribe.started_utc)
         try:
             planned = self.plans.plan(facts, policy, snapshot, self.health, moment, self.rng)
@@ -234,7 +259,7 @@ class Gateway:
                 scribe.decided(refusal.decision, to_json(refusal.decision))
             raise
         scribe.decided(planned.decision, planned.record)
-        attempts, most = planned.attempts, policy.document.max_attempts
+        attempts, most = planned.attempts, planned.max_attempts
         if endpoint_id is not None:
             attempts, most = (self._only(endpoint_id, planned.decision),), 1
         exchange = Exchange(scribe, sink, call, voice)
@@ -261,12 +286,19 @@ class Gateway:
         )
 
     async def _refuse(
-        self, sink: Sink, error: HubError, request_id: bytes, surface: Surface | None = None
+        self,
+        sink: Sink,
+        error: HubError,
+        request_id: bytes,
+        surface: Surface | None = None,
+        more: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         if sink.gone or sink.started:
             return
         id_text = request_id_text(request_id)
-        headers = [*error_headers(error), (b"x-request-id", id_text.encode())]
+        headers = [*error_headers(error), (b"x-request-id", id_text.encode()), *more]
+        if surface is not None and surface.request_id_name:
+            headers.append((surface.request_id_name, id_text.encode()))
         body = error_body(error, id_text) if surface is None else surface.error_body(error, id_text)
         await sink.reply(error.status, headers, body)
 
@@ -293,6 +325,31 @@ class Gateway:
 _OPERATORS_CONCERN = frozenset(
     {FailureClass.CREDENTIAL, FailureClass.BILLING, FailureClass.MODEL_GONE}
 )
+
+
+async def _run_within(
+    limiter: Limiter,
+    limits: Limits,
+    scribe: Scribe,
+    facts: RequestFacts,
+    work: Coroutine[Any, Any, None],
+) -> None:
+    """What was reserved is settled with what was really used, or given back."""
+    scribe.facts = facts
+    try:
+        n_in, n_out = facts.input_tokens, facts.output_tokens
+        grant = limiter.take(limits, n_in, n_out) or await limiter.wait(limits, n_in, n_out)
+    except BaseException:
+        work.close()
+        raise
+    scribe.standings = limiter.standings(grant)
+    try:
+        await work
+    finally:
+        if scribe.attempt is None:
+            limiter.release(grant)
+        else:
+            limiter.settle(grant, scribe.tokens)
 
 
 async def _load_aside(raw: bytes) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def request(
 
 
 def known(*extra: bytes) -> KnownHead:
-    learnt = learn_head(request(FIRST, *extra), FIRST, DIGEST, keep_alive=True)
+    learnt = learn_head(request(FIRST, *extra), FIRST, DIGEST, [], keep_alive=True)
     assert learnt is not None
     return learnt
 
@@ -92,17 +92,17 @@ def test_a_length_that_is_no_plain_number_is_left_to_the_parser() -> None:
 
 def test_heads_with_two_lengths_or_chunks_are_not_learnt() -> None:
     for extra in (b"Content-Length: 13", b"transfer-encoding: chunked", b"Transfer-Encoding: gzip"):
-        assert learn_head(request(FIRST, extra), FIRST, DIGEST, keep_alive=True) is None, extra
+        assert learn_head(request(FIRST, extra), FIRST, DIGEST, [], keep_alive=True) is None, extra
 
 
 def test_bytes_that_hold_more_than_the_request_are_not_learnt() -> None:
-    assert learn_head(request(FIRST) + b"GET", FIRST, DIGEST, keep_alive=True) is None
-    assert learn_head(request(FIRST)[:-1], FIRST, DIGEST, keep_alive=True) is None
+    assert learn_head(request(FIRST) + b"GET", FIRST, DIGEST, [], keep_alive=True) is None
+    assert learn_head(request(FIRST)[:-1], FIRST, DIGEST, [], keep_alive=True) is None
 
 
 def test_a_length_hidden_in_another_header_is_not_learnt() -> None:
     data = request(FIRST, b"x-note: content-length: 5")
-    assert learn_head(data, FIRST, DIGEST, keep_alive=True) is None
+    assert learn_head(data, FIRST, DIGEST, [], keep_alive=True) is None
 
 
 EXTRAS = [b"accept: */*", b"authorization: Bearer pb_live_x", b"x-a: b", b"cookie: a=b; c=d"]
@@ -131,7 +131,7 @@ def test_whatever_is_taken_by_its_head_the_parser_reads_the_same(
     extras: list[bytes], body: bytes, piece: bytes, at: int, cut: int
 ) -> None:
     first = request(FIRST, *extras)
-    head = learn_head(first, FIRST, DIGEST, keep_alive=True)
+    head = learn_head(first, FIRST, DIGEST, [], keep_alive=True)
     assert head is not None
     data = request(body, *extras)
     at %= len(data) + 1
