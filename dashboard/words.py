@@ -74,6 +74,8 @@ METERS = {
     "audio_second": "Seconds of audio",
     "search": "Web searches",
     "request": "Requests",
+    "character": "Characters",
+    "pixel": "Pixels",
 }
 SHORT_METERS = {
     "input": "Input",
@@ -86,6 +88,8 @@ SHORT_METERS = {
     "audio_second": "Audio second",
     "search": "Search",
     "request": "Request",
+    "character": "Characters",
+    "pixel": "Pixels",
 }
 
 CAPABILITIES = {
@@ -101,6 +105,9 @@ CAPABILITIES = {
     "seed": "Seed",
     "prompt_cache": "Prompt cache",
     "n": "Several answers",
+    "dimensions": "Vectors of a chosen length",
+    "timestamps": "Timestamps",
+    "image_url": "Images by address",
 }
 
 KINDS = {"traffic": "Traffic", "playground": "Playground", "probe": "Probe"}

@@ -25,7 +25,7 @@ from analytics.rollups.stats import MIN_DECODE_MS, MIN_SPEED_TOKENS
 from routing.core.decision import Decision
 from routing.core.ids import utc_day_of
 from routing.core.pricing import PICO_PER_USD, TOKENS_PER_PRICE_UNIT
-from routing.core.usage import TOKEN_METERS
+from routing.core.usage import MILLION_METERS
 from routing.models import Endpoint, Price
 
 
@@ -87,7 +87,7 @@ def _line(stored: Mapping[str, Any], prices: Mapping[int, Price]) -> LineOfCharg
         amount_usd=Decimal(stored["amount_usd"]),
         price_id=stored["price_id"],
         unit_price_usd=price.unit_price_usd if price else None,
-        per=TOKENS_PER_PRICE_UNIT if stored["meter"] in TOKEN_METERS else 1,
+        per=TOKENS_PER_PRICE_UNIT if stored["meter"] in MILLION_METERS else 1,
         price_source=price.source if price else "",
         effective_from=price.effective_from if price else None,
     )

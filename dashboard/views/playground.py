@@ -18,6 +18,7 @@ from dashboard.access import MAY_SEND, access
 from dashboard.forms import PlaygroundForm
 from dashboard.people import person_of
 from dashboard.views import common
+from routing.core.kinds import CHAT
 from routing.selectors import pages as catalog
 from routing.selectors.pages import EndpointFacts
 from routing.selectors.projects import ProjectFacts, project
@@ -35,7 +36,8 @@ SNAPSHOT_POLL_S = 0.1
 @access(MAY_SEND)
 @require_safe
 def playground(request: HttpRequest) -> HttpResponse:
-    live = [row for row in catalog.endpoints(common.now()) if row.is_live]
+    everything = catalog.endpoints(common.now())
+    live = [row for row in everything if row.is_live and row.model.kind == CHAT]
     chosen = _chosen(request.GET.getlist("endpoint"), live)
     return common.plain_page(
         request,

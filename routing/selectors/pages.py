@@ -17,6 +17,7 @@ from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subq
 from django.db.models.functions import Coalesce
 
 from routing.core import pricing
+from routing.core.kinds import CHAT
 from routing.core.usage import Meter
 from routing.models import (
     Endpoint,
@@ -59,6 +60,7 @@ class ModelFacts:
     released_on: dt.date | None
     source: str
     checked_on: dt.date | None
+    kind: str = CHAT  # of routing.core.kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +184,13 @@ def model_names() -> list[str]:
 
 
 def some_model() -> str:
-    """The model that most endpoints serve, for examples that anyone can run."""
+    """The chat model that most endpoints serve, for examples that anyone can run."""
     live = Q(endpoints__status=Endpoint.Status.ACTIVE)
-    served = Model.objects.annotate(n=Count("endpoints", filter=live)).order_by("-n", "name")
+    served = (
+        Model.objects.filter(kind=CHAT)
+        .annotate(n=Count("endpoints", filter=live))
+        .order_by("-n", "name")
+    )
     return served.values_list("name", flat=True).first() or "org/Model"
 
 
@@ -346,6 +352,7 @@ def _model_facts(row: Model) -> ModelFacts:
         released_on=row.released_on,
         source=row.source,
         checked_on=row.checked_on,
+        kind=row.kind,
     )
 
 
