@@ -24,6 +24,7 @@ from routing.core.errors import (
 from routing.gateway.asgi import FixedHeaders, Sink
 from routing.gateway.attempt import Attempt
 from routing.gateway.errors import broken_off, client_error, error_event
+from routing.gateway.explain import decision_headers
 from routing.gateway.limits import limit_headers
 from routing.gateway.recording import Money, decimal_text, outcome_of
 from routing.gateway.scribe import Scribe
@@ -332,6 +333,8 @@ class Exchange:
             headers.append((self.voice.request_id_name, scribe.request_id_text))
         if scribe.standings is not None:
             headers += limit_headers(scribe.surface, scribe.standings, scribe.received_wall)
+        if scribe.wishes is not None:
+            headers += decision_headers(scribe)
         if money is not None:
             headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
         return headers

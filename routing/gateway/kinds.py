@@ -12,10 +12,13 @@ from routing.core.kinds import CHAT, KINDS
 from routing.core.request import RequestFacts
 from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.errors import our_fault
+from routing.gateway.explain import explain_refusal
 from routing.gateway.kind_requests import Parsed, parse_kind
+from routing.gateway.limits import refusal_headers
 from routing.gateway.parse import MAX_NAME_CHARS
 from routing.gateway.scribe import Scribe
 from routing.gateway.service import PARSE_IN_THREAD_BYTES, Gateway, outcome_of_error
+from routing.gateway.wishes import wishes_in
 
 logger = logging.getLogger("panelboard.gateway")
 
@@ -33,15 +36,20 @@ async def answer_kind(
     """Answers on `sink` whatever happens; never raises but for cancellation by the server."""
     received_at, received_wall = gateway.monotonic(), gateway.wall()
     request_id = gateway.new_request_id(received_wall)
+    scribe: Scribe | None = None
     try:
         caller = gateway.authenticate(headers, received_wall)
         check_headers(headers, gateway.settings.max_body_bytes)
         raw = await read()
         scribe = Scribe(gateway, request_id, caller, received_at, received_wall)
         scribe.surface = KINDS[kind].surface
+        scribe.wishes = wishes_in(headers)
         await _answer(gateway, scribe, kind, headers, sink, raw)
     except HubError as error:
-        await gateway._refuse(sink, error, request_id)
+        more = refusal_headers(KINDS[kind].surface, error, received_wall)
+        if scribe is not None:
+            more += explain_refusal(scribe, error)
+        await gateway._refuse(sink, error, request_id, more=more)
     except ClientGone:
         pass
     except Exception:

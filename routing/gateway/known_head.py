@@ -11,9 +11,11 @@ import re
 from typing import NamedTuple
 
 from routing.adapters.base import Headers
+from routing.gateway.wishes import WISH_HEADERS
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})\r\n", re.IGNORECASE)
+_READ_EACH_TIME = (b"transfer-encoding", *(name + b":" for name in WISH_HEADERS))
 _MAX_DIGITS = 9
 _MAX_HEAD_BYTES = 8192
 
@@ -46,12 +48,13 @@ def learn_head(
 ) -> KnownHead | None:
     """From bytes that the parser took for one request with this body; None if they hold more.
 
-    Raises nothing. A head that announces its length in any unusual way is not learnt.
+    Raises nothing. A head that announces its length in any unusual way is not learnt, nor is one
+    that asks the hub for something besides.
     """
     head_end = data.find(_HEAD_END) + len(_HEAD_END)
     head = data[:head_end]
     lower = head.lower()
-    if head_end > _MAX_HEAD_BYTES or b"transfer-encoding" in lower:
+    if head_end > _MAX_HEAD_BYTES or any(name in lower for name in _READ_EACH_TIME):
         return None
     found = _LENGTH.search(head)
     if found is None or lower.count(b"content-length") != 1:

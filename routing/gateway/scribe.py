@@ -22,6 +22,7 @@ from routing.gateway.recording import (
     output_speed_tps,
     price_usage,
 )
+from routing.gateway.wishes import Wishes
 
 if TYPE_CHECKING:
     from routing.gateway.service import Gateway
@@ -53,6 +54,7 @@ class Scribe:
         "surface",
         "tokens",
         "waiting_since",
+        "wishes",
     )
 
     def __init__(
@@ -81,6 +83,7 @@ class Scribe:
         self.waiting_since = received_at  # our own time runs: until sent, and between attempts
         self.overhead_s = 0.0
         self.done = False
+        self.wishes: Wishes | None = None  # what the client asks of the hub besides
 
     def decided(self, decision: Decision, record: bytes) -> None:
         self.decision = decision

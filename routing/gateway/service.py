@@ -31,13 +31,16 @@ from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.auth import caller_of, digest_in
 from routing.gateway.errors import error_body, error_headers, our_fault
 from routing.gateway.exchange import Exchange
+from routing.gateway.explain import explain_refusal
 from routing.gateway.limits import refusal_headers
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.preferences import facts_for
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
 from routing.gateway.scribe import NO_FACTS, Scribe
+from routing.gateway.shadow import Shadows
 from routing.gateway.spool import SpoolFull
 from routing.gateway.upstream.base import UpstreamClient
+from routing.gateway.wishes import wishes_in
 from routing.surfaces.base import Asker, Surface, Voice
 
 logger = logging.getLogger("panelboard.gateway")
@@ -86,6 +89,7 @@ class Gateway:
         self.wall = wall
         self.health = HealthBook(self.rng)
         self.plans = PlanMemo()
+        self.shadows = Shadows(self)
         self.running: set[Exchange] = set()
         self.is_draining = False
         self._deadlines: dict[int, tuple[Provider, Deadlines]] = {}
@@ -139,7 +143,8 @@ class Gateway:
     ) -> None:
         """Answers on `sink` whatever happens; never raises but for cancellation by the server.
 
-        `digest` is that of the API key where it is known already.
+        `digest` is that of the API key where it is known already: then the headers are those of
+        an earlier request, and ask for nothing besides.
         `surface` is the client's dialect where that is not OpenAI chat.
         """
         received_at, received_wall = self.monotonic(), self.wall()
@@ -150,10 +155,12 @@ class Gateway:
             if digest is None:
                 caller = self.authenticate(headers, received_wall)
                 check_headers(headers, self.settings.max_body_bytes)
+                wishes = wishes_in(headers)
             else:
-                caller = self.caller_of(digest, received_wall)
+                caller, wishes = self.caller_of(digest, received_wall), None
             raw = await read()
             scribe = Scribe(self, request_id, caller, received_at, received_wall)
+            scribe.wishes = wishes
             self._admit()
             body = await _load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
             if surface is None:
@@ -167,6 +174,8 @@ class Gateway:
                     scribe.facts = _facts_of_refused(body)
                 scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
             more = refusal_headers(surface.name if surface else "chat", error, received_wall)
+            if scribe is not None and scribe.wishes is not None:
+                more += explain_refusal(scribe, error)
             await self._refuse(sink, error, request_id, surface, more)
         except ClientGone:
             pass
@@ -262,6 +271,8 @@ class Gateway:
         attempts, most = planned.attempts, planned.max_attempts
         if endpoint_id is not None:
             attempts, most = (self._only(endpoint_id, planned.decision),), 1
+        if planned.shadow is not None:
+            self.shadows.mirror(scribe, call, policy, planned)
         exchange = Exchange(scribe, sink, call, voice)
         self.running.add(exchange)
         try:

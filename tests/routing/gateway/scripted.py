@@ -238,7 +238,9 @@ class Bench:
             rng=Random(3),
         )
 
-    async def ask(self, client: Client | None = None, **body: Any) -> Client:
+    async def ask(
+        self, client: Client | None = None, headers: Headers | None = None, **body: Any
+    ) -> Client:
         asking = client or self.client(**body)
         await self.gateway.start()
         try:
@@ -246,7 +248,7 @@ class Bench:
                 "type": "http",
                 "path": "/v1/chat/completions",
                 "method": "POST",
-                "headers": [(b"authorization", b"Bearer " + TOKEN)],
+                "headers": [(b"authorization", b"Bearer " + TOKEN), *(headers or [])],
             }
             await GatewayApp(self.gateway)(scope, asking.receive, asking.send)
         finally:

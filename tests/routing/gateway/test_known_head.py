@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing.gateway.known_head import KnownHead, learn_head
+from routing.gateway.wishes import WISH_HEADERS
 
 DIGEST = b"d" * 32
 FIRST = b'{"model":"m"}'
@@ -143,3 +144,9 @@ def test_whatever_is_taken_by_its_head_the_parser_reads_the_same(
     assert (now.method, now.url, now.headers) == (before.method, before.url, before.headers)
     assert (now.whole, now.body) == (1, taken)
     assert re.match(rb"POST ", data)
+
+
+def test_a_head_that_asks_the_hub_for_something_besides_is_not_learnt() -> None:
+    for name in WISH_HEADERS:
+        data = request(FIRST, name.title() + b": 1")
+        assert learn_head(data, FIRST, DIGEST, [], keep_alive=True) is None
