@@ -22,6 +22,7 @@ from routing.adapters.quirks import quirks_from
 from routing.adapters.wire import request_headers
 from routing.core.deadlines import Deadlines
 from routing.core.errors import UpstreamError
+from routing.core.kinds import CHAT
 from routing.gateway.upstream.base import UpstreamRequest
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
@@ -83,7 +84,8 @@ def _matched(
         by_name.setdefault(name, []).append(endpoint)
     for price in listed:
         for endpoint in by_name.get(price.upstream_model, ()):
-            yield endpoint, price
+            if price.usd or endpoint.model.kind == CHAT:  # elsewhere zero means "no such meter"
+                yield endpoint, price
 
 
 def _propose(

@@ -9,8 +9,9 @@ import pytest
 from routing.catalog.document import CatalogInvalid
 from routing.catalog.files import SHIPPED, read
 from routing.core.kinds import KIND_NAMES
+from routing.models import Provider
 from routing.selectors import pages
-from routing.services import catalog, probes
+from routing.services import catalog, price_refresh, probes
 from routing.snapshots import load_snapshot
 from tests.routing.factories import NOON
 
@@ -80,6 +81,19 @@ def test_the_shipped_catalog_loads_with_all_kinds() -> None:
     assert {model.kind for model in snapshot.models.values()} == KIND_NAMES
     assert snapshot.models[pages.some_model()].kind == "chat"
     assert {row.model.kind for row in pages.endpoints(NOON)} == KIND_NAMES
+
+
+def test_a_listing_that_says_zero_for_an_answer_in_tokens_proposes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_listing = document("embedding")
+    listing = {"path": "/models", "kind": "novita", "needs_key": False}
+    with_listing["providers"][0]["listing"] = listing
+    catalog.load(with_listing)
+    row = {"id": "m", "input_token_price_per_m": 10_000, "output_token_price_per_m": 0}
+    monkeypatch.setattr(price_refresh, "_fetch", lambda _: {"data": [row]})
+    report = price_refresh.refresh(Provider.objects.get(slug="alpha"))
+    assert (report.added, report.held, report.unchanged) == (0, 0, 1)
 
 
 def test_only_chat_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
