@@ -6,7 +6,14 @@ import gc
 from collections.abc import Awaitable, Callable
 
 from dashboard.hub_settings import HubSettings
-from dashboard.runtime import build_gateway, client_surfaces, response_store, set_gateway
+from dashboard.runtime import (
+    build_gateway,
+    client_surfaces,
+    database_of,
+    response_store,
+    set_gateway,
+    snapshot_watcher,
+)
 from routing.gateway.app import PREFIX, GatewayApp
 from routing.gateway.asgi import AsgiSink, Receive, Scope, Send
 from routing.gateway.service import Gateway
@@ -78,9 +85,10 @@ class Application:
 
     async def start(self) -> None:
         """Does not fail without Postgres: the watcher goes on trying, `/readyz` says so."""
-        self.watcher = SnapshotWatcher()
+        database = database_of(self.hub)
+        self.watcher = snapshot_watcher(self.hub, database)
         await self.watcher.start()
-        self.keeper = LeaseKeeper()
+        self.keeper = LeaseKeeper(database)
         await self.keeper.start()
         self.gateway = build_gateway(self.hub, self.watcher, self.keeper)
         await self.gateway.start()

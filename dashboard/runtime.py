@@ -15,8 +15,9 @@ from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
+from routing.services.sealing import Keyring
 from routing.services.stored_responses import PostgresResponseStore
-from routing.snapshots import SnapshotWatcher
+from routing.snapshots import Database, SnapshotWatcher, read_snapshot
 from routing.surfaces.base import Surface
 from routing.surfaces.completions import CompletionsSurface
 from routing.surfaces.messages.surface import MessagesSurface
@@ -26,6 +27,16 @@ from routing.surfaces.responses.store import ResponseStore
 STORE_DEADLINE_S = 2.0  # of one statement about stored responses: no client waits longer
 
 _gateway: Gateway | None = None
+
+
+def database_of(hub: HubSettings) -> Database:
+    """Raises SystemExit where DATABASE_URL names no Postgres."""
+    return Database(hub.connection_parameters)
+
+
+def snapshot_watcher(hub: HubSettings, database: Database) -> SnapshotWatcher:
+    keyring = Keyring(hub.secrets.keyring, hub.secrets.active_key_id)
+    return SnapshotWatcher(database, partial(read_snapshot, keyring=keyring))
 
 
 def build_gateway(hub: HubSettings, watcher: SnapshotWatcher, limiter: Limiter) -> Gateway:

@@ -26,7 +26,7 @@ import psycopg
 from routing.core.limit_book import LimitBook
 from routing.core.limit_pool import Amount, Caps, Pool, Reply, Report
 from routing.core.limits import TOKENS, Denied, Grant, Limits, RateLimited, Standings
-from routing.snapshots.connection import connect, cut, cut_after
+from routing.snapshots.connection import Database, cut, cut_after
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
+        database: Database,
         *,
         process: str = "",
         monotonic: Callable[[], float] = time.monotonic,
@@ -77,6 +78,7 @@ class LeaseKeeper:
         self.trouble = "not connected yet"  # "" while Postgres answers
         self.processes = UNKNOWN_PROCESSES
         self.book = LimitBook(self.process)
+        self._database = database
         self._monotonic = monotonic
         self._random = random or Random()
         self._trouble_since = monotonic()
@@ -177,7 +179,7 @@ class LeaseKeeper:
         back_off_s = LEAST_BACK_OFF_S
         while not self._is_stopping:
             try:
-                self._connection = await connect()
+                self._connection = await self._database.connect()
                 async with self._connection as connection:
                     await self._serve(connection)
                     return

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from routing.models import Credential, Provider
 from routing.services import price_refresh, probes, stored_responses
-from routing.snapshots import load_snapshot
+from routing.services.snapshots import load_snapshot
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
-from routing.core import limits as core
 from routing.core.limit_pool import Amount, Caps, Pool
 from routing.models import ApiKey, Limit, LimitPool, Project
 
@@ -83,12 +82,6 @@ def history(*, key: ApiKey | None = None, project: Project | None = None) -> Que
     return rows.filter(key=key, project=project).order_by("-pk")
 
 
-def limits_in_force() -> QuerySet[Limit]:
-    """The newest row of every key and project that ever had one."""
-    rows = Limit.objects.order_by("key_id", "project_id", "-pk")
-    return rows.distinct("key_id", "project_id")
-
-
 def explain(limit: Limit) -> str:
     """As one sentence: `At most 60 requests and 100,000 tokens per minute, 4 at a time.`"""
     per_minute = [
@@ -138,18 +131,6 @@ def in_use(*, key: ApiKey | None = None, project: Project | None = None) -> InUs
     pool.forget(time.time())
     taken: Amount = pool.free(Caps(0, 0, 0))
     return InUse(-taken.requests, -taken.tokens, -taken.places)
-
-
-def core_limit(row: Limit, name: str) -> core.Limit:
-    """`name` is what clients are told: the key's, or the project's."""
-    return core.Limit(
-        scope="key" if row.key_id is not None else "project",
-        subject_id=row.key_id or row.project_id or 0,
-        name=name,
-        requests_per_minute=row.requests_per_minute,
-        tokens_per_minute=row.tokens_per_minute,
-        concurrent_requests=row.concurrent_requests,
-    )
 
 
 def _wrong_cap(value: int | None) -> str:

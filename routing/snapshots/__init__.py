@@ -1,4 +1,5 @@
-from routing.snapshots.loading import load_snapshot
+from routing.snapshots.connection import Database
+from routing.snapshots.loading import read_snapshot
 from routing.snapshots.watching import SnapshotWatcher
 
-__all__ = ["SnapshotWatcher", "load_snapshot"]
+__all__ = ["Database", "SnapshotWatcher", "read_snapshot"]

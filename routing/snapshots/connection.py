@@ -1,36 +1,35 @@
 """Connections of a process's keepers: outside the pages' pool, and never waited for too long.
 
 A statement that hangs is ended by cutting its socket, because a stopped server honours no timeout.
+Plain psycopg: a gateway of its own has no Django.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections
+
+BlockingConnection = psycopg.Connection[tuple[Any, ...]]
 
 
-def unpooled() -> Any:
-    """Django's wrapper of a connection that is kept."""
-    wrapper = connections.create_connection(DEFAULT_DB_ALIAS)
-    wrapper.settings_dict = copy.deepcopy(wrapper.settings_dict)
-    wrapper.settings_dict["OPTIONS"].pop("pool", None)
-    wrapper.settings_dict["CONN_MAX_AGE"] = None
-    return wrapper
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where Postgres is. `parameters` are looked at anew for each connection."""
 
+    parameters: Mapping[str, Any] = field(repr=False)  # keywords of `psycopg.connect`
 
-async def connect() -> psycopg.AsyncConnection[Any]:
-    parameters = unpooled().get_connection_params()
-    for name in ("context", "cursor_factory"):
-        parameters.pop(name, None)
-    return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+    async def connect(self) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(**self.parameters, autocommit=True)
+
+    def connect_blocking(self) -> BlockingConnection:
+        return psycopg.connect(**self.parameters, autocommit=True)
 
 
 @contextmanager
@@ -42,7 +41,7 @@ def cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Itera
         timer.cancel()
 
 
-def cut(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+def cut(connection: psycopg.AsyncConnection[Any] | BlockingConnection) -> None:
     """Whoever waits for the server sees the connection end. The descriptor itself stays psycopg's."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as own:
         own.shutdown(socket.SHUT_RDWR)

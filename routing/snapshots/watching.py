@@ -17,16 +17,15 @@ from random import Random
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections
 
 from routing.core.catalog import Snapshot, empty_snapshot
-from routing.snapshots.connection import connect, cut, cut_after, unpooled
-from routing.snapshots.loading import load_snapshot
+from routing.core.cursor import Cursor
+from routing.snapshots.connection import BlockingConnection, Database, cut, cut_after
+from routing.snapshots.rows import VERSION
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "panelboard_snapshot"
-VERSION_QUERY = "SELECT version FROM routing_snapshotversion"
 POLL_S = 2.0
 STATEMENT_S = 2.0
 LOAD_S = 15.0
@@ -35,6 +34,7 @@ RELOAD_S = 300.0  # also without a change: an endpoint may retire at midnight
 PAUSE_BETWEEN_LOADS_S = 0.05
 LEAST_BACK_OFF_S, MOST_BACK_OFF_S = 0.2, 5.0
 
+Load = Callable[[Cursor], Snapshot]
 Callback = Callable[[Snapshot], None]
 
 
@@ -43,8 +43,9 @@ class SnapshotWatcher:
 
     def __init__(
         self,
+        database: Database,
+        load: Load,
         *,
-        load: Callable[[], Snapshot] = load_snapshot,
         poll_s: float = POLL_S,
         load_s: float = LOAD_S,
         random: Random | None = None,
@@ -52,6 +53,7 @@ class SnapshotWatcher:
         self.current: Snapshot = empty_snapshot()
         self.is_loaded = False
         self.trouble = ""  # why the database cannot be read now, "" when it can
+        self._database = database
         self._load = load
         self._poll_s = poll_s
         self._load_s = load_s
@@ -60,7 +62,7 @@ class SnapshotWatcher:
         self._stale = asyncio.Event()
         self._loaded = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._loader = _LoaderThread()
+        self._loader = _LoaderThread(database)
 
     def on_change(self, callback: Callback) -> None:
         """Called on the event loop with each new snapshot; must be quick and must not raise."""
@@ -125,7 +127,7 @@ class SnapshotWatcher:
         back_off_s = LEAST_BACK_OFF_S
         while True:
             try:
-                async with await connect() as connection:
+                async with await self._database.connect() as connection:
                     back_off_s = LEAST_BACK_OFF_S
                     await self._listen(connection)
             except (psycopg.Error, OSError) as exc:
@@ -139,7 +141,7 @@ class SnapshotWatcher:
             await connection.execute(f"LISTEN {CHANNEL}")
         while True:
             with cut_after(connection, STATEMENT_S):
-                cursor = await connection.execute(VERSION_QUERY)
+                cursor = await connection.execute(VERSION)
                 row = await cursor.fetchone()
             if row is not None and row[0] != self.current.version:
                 self._stale.set()
@@ -150,11 +152,12 @@ class SnapshotWatcher:
 class _LoaderThread:
     """One thread with a database connection of its own, outside the pages' pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
-        self._connection: Any = None
+        self._connection: BlockingConnection | None = None
 
-    async def run(self, load: Callable[[], Snapshot], limit_s: float) -> Snapshot:
+    async def run(self, load: Load, limit_s: float) -> Snapshot:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(limit_s, self.cut)
         try:
@@ -164,25 +167,25 @@ class _LoaderThread:
 
     def cut(self) -> None:
         """Ends a running statement with an error. May be called from any thread."""
-        wrapper = self._connection
-        raw = wrapper.connection if wrapper is not None else None
-        if raw is not None and not raw.closed:
-            cut(raw)
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            cut(connection)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _load(self, load: Callable[[], Snapshot]) -> Snapshot:
+    def _load(self, load: Load) -> Snapshot:
         if self._connection is None:
-            self._connection = unpooled()
-            connections[DEFAULT_DB_ALIAS] = self._connection
+            self._connection = self._database.connect_blocking()
         try:
-            return load()
+            with self._connection.cursor() as cursor:
+                return load(cursor)
         except Exception:
-            self._connection.close()
+            self._close()
             raise
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

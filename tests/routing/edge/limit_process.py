@@ -10,16 +10,17 @@ import os
 import sys
 import time
 
-import django
 import msgspec
 
+from dashboard.hub_settings import HubSettings
 from routing.core.limits import Limits, RateLimited
+from routing.lease_keeper import LeaseKeeper
+from routing.snapshots import Database
 
 
 async def take_for(limits: Limits, seconds: float) -> None:
-    from routing.lease_keeper import LeaseKeeper
-
-    keeper = LeaseKeeper(process=f"child-{os.getpid()}")
+    database = Database(HubSettings.from_environment().connection_parameters)
+    keeper = LeaseKeeper(database, process=f"child-{os.getpid()}")
     await keeper.start()
     print("ready", keeper.trouble, flush=True)
     await asyncio.to_thread(sys.stdin.readline)  # all begin together
@@ -39,6 +40,4 @@ async def take_for(limits: Limits, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
-    django.setup()
     asyncio.run(take_for(msgspec.json.decode(sys.argv[1], type=Limits), float(sys.argv[2])))

@@ -16,7 +16,7 @@ from routing.core.limits import Limits
 from routing.models import ApiKey, Limit, SnapshotVersion
 from routing.services import keys, limits
 from routing.services.limits import InUse, LimitInvalid, current_limit, set_limit
-from routing.snapshots import load_snapshot
+from routing.services.snapshots import load_snapshot
 from tests.routing.edge import documents
 
 pytestmark = pytest.mark.django_db

@@ -24,9 +24,9 @@ from routing.core.limits import Grant, Limits, RateLimited
 from routing.lease_keeper import LeaseKeeper
 from routing.models import LimitPool
 from routing.services import keys, limits
-from routing.snapshots import SnapshotWatcher
 from tests.routing.core.limit_world import key_limit, only
 from tests.routing.edge import documents
+from tests.routing.edge.plainly import DATABASE, snapshot_watcher
 from tests.routing.edge.postgres_proxy import PostgresProxy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ PATIENCE_S = 10.0
 @asynccontextmanager
 async def keepers(count: int) -> AsyncIterator[list[LeaseKeeper]]:
     async with AsyncExitStack() as stack:
-        found = [LeaseKeeper(process=f"keeper-{number}") for number in range(count)]
+        found = [LeaseKeeper(DATABASE, process=f"keeper-{number}") for number in range(count)]
         for keeper in found:
             await keeper.start()
             stack.push_async_callback(keeper.stop)
@@ -211,7 +211,7 @@ async def test_the_use_of_a_limit_can_be_looked_up() -> None:
     await in_thread(
         lambda: limits.set_limit(key=key, requests_per_minute=60, concurrent_requests=9)
     )
-    watcher = SnapshotWatcher()
+    watcher = snapshot_watcher()
     await watcher.start()
     try:
         caller = watcher.current.callers[bytes(key.digest)].limits
@@ -230,7 +230,7 @@ async def test_a_changed_limit_is_live_in_a_running_process() -> None:
     key = await in_thread(lambda: keys.create_key(project=documents.project(), name="app")[0])
     digest = bytes(key.digest)
     await in_thread(lambda: limits.set_limit(key=key, requests_per_minute=1))
-    watcher = SnapshotWatcher()
+    watcher = snapshot_watcher()
     await watcher.start()
     try:
         async with keepers(1) as (keeper,):
@@ -313,7 +313,7 @@ def state_of_uses(expected: int) -> int:
 
 async def test_it_starts_without_postgres_and_joins_the_others_later(proxy: PostgresProxy) -> None:
     proxy.refuse()
-    keeper = LeaseKeeper()
+    keeper = LeaseKeeper(DATABASE)
     starting = asyncio.create_task(keeper.start())
     caller = only(key_limit(requests_per_minute=10))
     assert isinstance(await ask(keeper, caller), RateLimited)  # no burst on its own account
@@ -329,7 +329,7 @@ async def test_it_starts_without_postgres_and_joins_the_others_later(proxy: Post
 async def test_a_hung_postgres_holds_up_neither_the_event_loop_nor_the_stop(
     proxy: PostgresProxy,
 ) -> None:
-    keeper = LeaseKeeper()
+    keeper = LeaseKeeper(DATABASE)
     await keeper.start()
     proxy.freeze()
     longest_s = 0.0

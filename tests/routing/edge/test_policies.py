@@ -11,7 +11,7 @@ from routing.core.catalog import DataPolicy, PolicyDocument
 from routing.models import Policy, Provider
 from routing.services import keys, policies
 from routing.services.policies import PolicyInvalid
-from routing.snapshots import load_snapshot
+from routing.services.snapshots import load_snapshot
 from tests.routing.edge import documents
 from tests.routing.edge.documents import BIG
 

@@ -15,9 +15,9 @@ from routing.models import ProbeDay, Provider
 from routing.services import policies, probes
 from routing.services.keys import probe_key
 from routing.services.probes import ProbeReport
+from routing.services.snapshots import load_snapshot
 from routing.services.stats import StatsRow, write_endpoint_stats
 from routing.simulator.server import ThreadedSimulator
-from routing.snapshots import load_snapshot
 from tests.routing.edge import documents
 
 DAY = dt.date(2026, 11, 23)

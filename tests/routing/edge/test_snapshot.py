@@ -13,7 +13,7 @@ from routing.core.catalog import Caller, Snapshot
 from routing.core.usage import Meter
 from routing.models import Credential, Endpoint, Model, Policy, Price, Provider
 from routing.services import credentials, keys, policies, prices, stats
-from routing.snapshots import load_snapshot
+from routing.services.snapshots import load_snapshot
 from tests.routing.edge import documents
 from tests.routing.edge.documents import BIG, SMALL, quote
 

@@ -12,10 +12,13 @@ from django.db import connections
 from django.utils import timezone
 
 from routing.core.catalog import Snapshot
+from routing.core.cursor import Cursor
 from routing.models import ApiKey, Endpoint
 from routing.services import keys, policies
-from routing.snapshots import SnapshotWatcher, load_snapshot, watching
+from routing.services.snapshots import load_snapshot
+from routing.snapshots import SnapshotWatcher, watching
 from tests.routing.edge import documents
+from tests.routing.edge.plainly import DATABASE, snapshot_watcher
 from tests.routing.edge.postgres_proxy import PostgresProxy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,7 +50,7 @@ def _catalog(transactional_db: None) -> None:
 
 @pytest.fixture
 async def watcher() -> AsyncIterator[SnapshotWatcher]:
-    watcher = SnapshotWatcher()
+    watcher = snapshot_watcher()
     await watcher.start()
     yield watcher
     await watcher.stop()
@@ -93,7 +96,7 @@ async def test_a_missed_notification_is_made_up_by_the_poll(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(watching, "CHANNEL", "nobody_speaks_here")
-    watcher = SnapshotWatcher(poll_s=0.1)
+    watcher = snapshot_watcher(poll_s=0.1)
     await watcher.start()
     try:
         await in_thread(lambda: Endpoint.objects.update(is_free=True))
@@ -104,7 +107,7 @@ async def test_a_missed_notification_is_made_up_by_the_poll(
 
 async def test_it_starts_without_postgres_and_recovers(proxy: PostgresProxy) -> None:
     proxy.refuse()
-    watcher = SnapshotWatcher()
+    watcher = snapshot_watcher()
     starting = asyncio.create_task(watcher.start())
     await until(lambda: watcher.trouble)
     assert not watcher.is_loaded
@@ -119,7 +122,7 @@ async def test_it_starts_without_postgres_and_recovers(proxy: PostgresProxy) -> 
 
 
 async def test_the_last_snapshot_outlives_postgres(proxy: PostgresProxy) -> None:
-    watcher = SnapshotWatcher(poll_s=0.1)
+    watcher = snapshot_watcher(poll_s=0.1)
     await watcher.start()
     try:
         before = watcher.current
@@ -138,7 +141,7 @@ async def test_the_last_snapshot_outlives_postgres(proxy: PostgresProxy) -> None
 async def test_a_hung_postgres_holds_up_neither_the_event_loop_nor_the_stop(
     proxy: PostgresProxy,
 ) -> None:
-    watcher = SnapshotWatcher(poll_s=0.1, load_s=0.3)
+    watcher = snapshot_watcher(poll_s=0.1, load_s=0.3)
     await watcher.start()
     before = watcher.current
     proxy.freeze()
@@ -155,7 +158,7 @@ async def test_a_hung_postgres_holds_up_neither_the_event_loop_nor_the_stop(
 
 
 async def test_it_goes_on_when_a_hung_postgres_answers_again(proxy: PostgresProxy) -> None:
-    watcher = SnapshotWatcher(poll_s=0.1, load_s=0.3)
+    watcher = snapshot_watcher(poll_s=0.1, load_s=0.3)
     await watcher.start()
     try:
         before = watcher.current
@@ -173,13 +176,13 @@ async def test_it_goes_on_when_a_hung_postgres_answers_again(proxy: PostgresProx
 async def test_a_load_that_fails_keeps_the_last_snapshot() -> None:
     answers: list[Snapshot | Exception] = [load_snapshot_now := await in_thread(load_snapshot)]
 
-    def load() -> Snapshot:
+    def load(_cursor: Cursor) -> Snapshot:
         answer = answers[-1]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    watcher = SnapshotWatcher(load=load)
+    watcher = SnapshotWatcher(DATABASE, load)
     await watcher.start()
     try:
         answers.append(RuntimeError("a row of another age"))
