@@ -110,7 +110,12 @@ CAPABILITIES = {
     "image_url": "Images by address",
 }
 
-KINDS = {"traffic": "Traffic", "playground": "Playground", "probe": "Probe"}
+KINDS = {
+    "traffic": "Traffic",
+    "playground": "Playground",
+    "probe": "Probe",
+    "shadow": "Shadow copy",
+}
 
 
 def word(table: dict[str, str], code: str) -> str:

@@ -38,6 +38,7 @@ class Sums:
     correction_usd: Decimal = Decimal(0)
     simulated_usd: Decimal = Decimal(0)
     probe_usd: Decimal = Decimal(0)
+    shadow_usd: Decimal = Decimal(0)
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(getattr(self, name) + getattr(other, name) for name in FIGURES))
@@ -69,6 +70,7 @@ _OF_ATTEMPTS = {
     "correction_usd": "correction_usd",
     "simulated_usd": "CASE WHEN simulated THEN cost_usd ELSE 0 END",
     "probe_usd": "CASE WHEN kind = 'probe' THEN cost_usd ELSE 0 END",
+    "shadow_usd": "CASE WHEN kind = 'shadow' THEN cost_usd ELSE 0 END",
 }
 _DIMENSIONS = "bucket_start, project_id, key_id, kind, model_id, endpoint_id, outcome, simulated"
 

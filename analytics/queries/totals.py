@@ -103,6 +103,7 @@ def monthly_bill(scope: Scope, month: dt.date) -> MonthlyBill:
         corrections_usd=whole.correction_usd,
         requests=whole.requests,
         probe_usd=whole.probe_usd,
+        shadow_usd=whole.shadow_usd,
     )
 
 

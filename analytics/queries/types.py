@@ -183,6 +183,7 @@ class MonthlyBill:
     corrections_usd: Decimal  # part of the total: what settlement added or took back
     requests: int
     probe_usd: Decimal  # part of the total: the hub's own measurements
+    shadow_usd: Decimal  # part of the total: copies that policies send to a second provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from routing.surfaces.base import Asker, Surface, Voice
 logger = logging.getLogger("panelboard.gateway")
 
 DRAIN_LOOK_S = 0.02
+STOP_PATIENCE_S = 2.0  # for requests that were cut off to be written down
 PARSE_IN_THREAD_BYTES = 256 * 2**10  # a larger body would hold up every other request
 
 
@@ -113,6 +114,8 @@ class Gateway:
         for exchange in list(self.running):
             if exchange.task is not None:
                 exchange.task.cancel()
+        while self.running and self.monotonic() < until + STOP_PATIENCE_S:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_LOOK_S)
         if self._ticker is not None:
             self._ticker.cancel()
             with suppress(asyncio.CancelledError):
