@@ -21,6 +21,7 @@ from routing.gateway.asgi import (
     read_body,
 )
 from routing.gateway.errors import JSON_HEADERS, error_body, error_headers, our_fault
+from routing.gateway.kinds import KIND_PATHS, answer_kind
 from routing.gateway.listing import model_body, models_body
 from routing.gateway.resources import counted, kept_response
 from routing.gateway.service import Gateway
@@ -50,6 +51,7 @@ class GatewayApp:
             "/v1/chat/completions": ("POST", self._chat),
             "/v1/models": ("GET", self._models),
             **dict.fromkeys(self._surfaces, ("POST", self._converse)),
+            **dict.fromkeys(KIND_PATHS, ("POST", self._answer_kind)),
         }
         if MESSAGES in self._surfaces:
             self._routes[f"{MESSAGES}/count_tokens"] = ("POST", self._count)
@@ -79,6 +81,16 @@ class GatewayApp:
         limit_bytes = self.gateway.settings.max_body_bytes
         await self.gateway.chat(
             scope["headers"], AsgiSink(receive, send), partial(read_body, receive, limit_bytes)
+        )
+
+    async def _answer_kind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit_bytes = self.gateway.settings.max_body_bytes
+        await answer_kind(
+            self.gateway,
+            KIND_PATHS[scope["path"]],
+            scope["headers"],
+            AsgiSink(receive, send),
+            partial(read_body, receive, limit_bytes),
         )
 
     def _route_below(self, path: str) -> tuple[str, Handler] | None:

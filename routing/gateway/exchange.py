@@ -47,7 +47,7 @@ STREAM_HEADERS: Headers = [
 ]
 
 
-REPLY_HEADERS: Headers = [(b"content-type", b"application/json")]
+JSON_TYPE = b"application/json"
 
 
 class Exchange:
@@ -85,7 +85,7 @@ class Exchange:
         queue, no = list(attempts), 0
         while True:
             endpoint = queue.pop(0)
-            adapter = adapter_for(endpoint.provider.dialect)
+            adapter = adapter_for(endpoint.provider.dialect, endpoint.kind)
             credential = endpoint.credentials[0]
             try:
                 if self.voice is not None:
@@ -221,7 +221,8 @@ class Exchange:
         if self.scribe.gateway.waits_for_disk:
             await self.scribe.gateway.spool.durable()
         headers = self._headers(attempt, money)
-        await self.sink.reply(200, headers, raw, self._fixed_headers(attempt))
+        fixed = self._fixed_headers(attempt, reply.content_type)
+        await self.sink.reply(200, headers, raw, fixed)
 
     async def _relay(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         """Holds everything back until the first content, then passes bytes on as they come."""
@@ -339,7 +340,7 @@ class Exchange:
             headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
         return headers
 
-    def _fixed_headers(self, attempt: Attempt) -> FixedHeaders:
+    def _fixed_headers(self, attempt: Attempt, content_type: bytes = JSON_TYPE) -> FixedHeaders:
         endpoint, decision = attempt.endpoint, self.scribe.decision
         provider = endpoint.provider
         return fixed_headers(
@@ -350,6 +351,7 @@ class Exchange:
             attempt.no,
             attempt.dropped,
             provider.simulated,
+            content_type,
         )
 
     # --- deadlines and leaving clients --------------------------------------------------------
@@ -421,10 +423,11 @@ def fixed_headers(
     attempts: int,
     dropped: tuple[str, ...],
     simulated: bool,
+    content_type: bytes = JSON_TYPE,
 ) -> FixedHeaders:
     """What answers of one endpoint under one policy have in common."""
     headers = [
-        *(STREAM_HEADERS if stream else REPLY_HEADERS),
+        *(STREAM_HEADERS if stream else ((b"content-type", content_type),)),
         (b"x-panelboard-provider", _header_text(provider)),
         (b"x-panelboard-model", _header_text(model)),
         (b"x-panelboard-policy", _header_text(policy)),

@@ -1,7 +1,8 @@
 """`GET /v1/models`: OpenAI's listing, enriched per provider as the Hugging Face router does.
 
 The figures are those that routing ranks by at this moment, so `:fastest` and `:cheapest` pick what
-the listing says they should. Prices are US dollars per 1,000,000 tokens.
+the listing says they should. Prices are US dollars per 1,000,000 tokens, characters or pixels, and
+per piece for everything else.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def model_entry(
         "object": "model",
         "created": model.created,
         "owned_by": model.maker,
+        "kind": model.kind,
         "architecture": {
             "input_modalities": list(model.input_modalities),
             "output_modalities": list(model.output_modalities),
@@ -99,6 +101,11 @@ _PRICE_NAMES = {
     Meter.CACHE_READ: "cache_read",
     Meter.CACHE_WRITE_5M: "cache_write_5m",
     Meter.CACHE_WRITE_1H: "cache_write_1h",
+    Meter.IMAGE: "image",
+    Meter.PIXEL: "pixel",
+    Meter.AUDIO_SECOND: "audio_second",
+    Meter.CHARACTER: "character",
+    Meter.SEARCH: "search",
 }
 
 

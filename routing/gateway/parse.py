@@ -15,6 +15,7 @@ from routing.adapters.estimate import (
 from routing.adapters.forms import PLAIN_FIELDS, PLAIN_ROLES
 from routing.core.catalog import Snapshot
 from routing.core.errors import HubError
+from routing.core.kinds import CHAT, check_kind
 from routing.core.names import find_model, near_models, resolve
 from routing.core.request import DEFAULT_OUTPUT_TOKENS, RequestFacts
 from routing.gateway.preferences import bad_request as bad_request
@@ -69,6 +70,7 @@ def parse_chat(
             return parse_any(body, raw, snapshot)
         text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     found = resolve(requested, snapshot)
+    check_kind(found.model, CHAT, snapshot)
     capped = cap is not _NO_CAP
     wants_usage = options.get("include_usage") is True
     return ChatCall(body, stream, wants_usage, raw, is_plain=True), RequestFacts(
@@ -99,6 +101,7 @@ def parse_any(
     preferences = parse_preferences(body.pop("provider", None))
     fallbacks = _fallback_models(body.pop("models", None), snapshot)
     found = resolve(requested, snapshot)
+    check_kind(found.model, CHAT, snapshot)
     cap = _max_tokens(body)
     call = ChatCall(body, stream, options.get("include_usage") is True, raw)
     facts = RequestFacts(
@@ -224,5 +227,6 @@ def _fallback_models(value: object, snapshot: Snapshot) -> tuple[str, ...]:
                 param="models",
                 should_retry=False,
             )
+        check_kind(model, CHAT, snapshot, "models")
         found.append(model)
     return tuple(found)

@@ -80,16 +80,11 @@ def completed(usage: Usage, input_estimate: int, output_chars: int) -> Usage:
     """Fill what the provider did not say from our own count, and mark it as an estimate."""
     if usage.input_total is not None and usage.output_total is not None:
         return usage
-    return Usage(
+    estimated = estimated_output_tokens(output_chars)
+    return msgspec.structs.replace(
+        usage,
         input_total=input_estimate if usage.input_total is None else usage.input_total,
-        cache_read=usage.cache_read,
-        cache_write_5m=usage.cache_write_5m,
-        cache_write_1h=usage.cache_write_1h,
-        output_total=estimated_output_tokens(output_chars)
-        if usage.output_total is None
-        else usage.output_total,
-        reasoning=usage.reasoning,
-        provider_cost_usd=usage.provider_cost_usd,
+        output_total=estimated if usage.output_total is None else usage.output_total,
         source=UsageSource.ESTIMATED,
     )
 
