@@ -24,18 +24,21 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Application:
-    """`PANELBOARD_SERVE` says what this process answers: all, gateway or web."""
+    """`PANELBOARD_SERVE` says what this process answers: all, gateway or web.
 
-    def __init__(self, hub: HubSettings, django_application: AsgiApp) -> None:
+    Nothing here needs Django; without `django_application` it is a gateway alone.
+    """
+
+    def __init__(self, hub: HubSettings, django_application: AsgiApp | None = None) -> None:
         self.hub = hub
-        self.django_application = django_application
-        self.serves_gateway = hub.serve in ("all", "gateway")
-        self.serves_web = hub.serve in ("all", "web")
+        self.django_application = django_application if hub.serve != "gateway" else None
+        self.serves_gateway = hub.serve != "web"
+        self.database = database_of(hub)
         self.watcher: SnapshotWatcher | None = None
         self.keeper: LeaseKeeper | None = None
         self.gateway: Gateway | None = None
         self.gateway_app: GatewayApp | None = None
-        self.responses = response_store()
+        self.responses = response_store(hub, self.database)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -49,7 +52,7 @@ class Application:
             await self.gateway_app(scope, receive, send)
         elif path in HEALTH_PATHS:
             await self._health(path, receive, send)
-        elif self.serves_web:
+        elif self.django_application is not None:
             await self.django_application(scope, receive, send)
         else:
             await _answer(receive, send, 404, b'{"error":"this process serves /v1/ only"}')
@@ -85,10 +88,9 @@ class Application:
 
     async def start(self) -> None:
         """Does not fail without Postgres: the watcher goes on trying, `/readyz` says so."""
-        database = database_of(self.hub)
-        self.watcher = snapshot_watcher(self.hub, database)
+        self.watcher = snapshot_watcher(self.hub, self.database)
         await self.watcher.start()
-        self.keeper = LeaseKeeper(database)
+        self.keeper = LeaseKeeper(self.database)
         await self.keeper.start()
         self.gateway = build_gateway(self.hub, self.watcher, self.keeper)
         await self.gateway.start()

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-from dashboard import deadline
 from dashboard.hub_settings import HubSettings
 from routing.core.limits import Limiter
 from routing.gateway.playground import stream_one
@@ -15,16 +14,14 @@ from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
+from routing.services.response_store import PostgresResponseStore
 from routing.services.sealing import Keyring
-from routing.services.stored_responses import PostgresResponseStore
 from routing.snapshots import Database, SnapshotWatcher, read_snapshot
 from routing.surfaces.base import Surface
 from routing.surfaces.completions import CompletionsSurface
 from routing.surfaces.messages.surface import MessagesSurface
 from routing.surfaces.responses import ResponsesSurface
 from routing.surfaces.responses.store import ResponseStore
-
-STORE_DEADLINE_S = 2.0  # of one statement about stored responses: no client waits longer
 
 _gateway: Gateway | None = None
 
@@ -34,9 +31,12 @@ def database_of(hub: HubSettings) -> Database:
     return Database(hub.connection_parameters)
 
 
+def keyring_of(hub: HubSettings) -> Keyring:
+    return Keyring(hub.secrets.keyring, hub.secrets.active_key_id)
+
+
 def snapshot_watcher(hub: HubSettings, database: Database) -> SnapshotWatcher:
-    keyring = Keyring(hub.secrets.keyring, hub.secrets.active_key_id)
-    return SnapshotWatcher(database, partial(read_snapshot, keyring=keyring))
+    return SnapshotWatcher(database, partial(read_snapshot, keyring=keyring_of(hub)))
 
 
 def build_gateway(hub: HubSettings, watcher: SnapshotWatcher, limiter: Limiter) -> Gateway:
@@ -54,8 +54,8 @@ def build_gateway(hub: HubSettings, watcher: SnapshotWatcher, limiter: Limiter) 
     )
 
 
-def response_store() -> PostgresResponseStore:
-    return PostgresResponseStore(partial(deadline.within, STORE_DEADLINE_S))
+def response_store(hub: HubSettings, database: Database) -> PostgresResponseStore:
+    return PostgresResponseStore(database, keyring_of(hub))
 
 
 def client_surfaces(store: ResponseStore) -> dict[str, Surface]:

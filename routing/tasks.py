@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 
 from celery import shared_task
+from django.db import connection
 from django.utils import timezone
 
 from routing.models import Credential, Provider
@@ -62,4 +63,5 @@ def refresh_prices_of(provider_id: int) -> str:
 
 @shared_task
 def forget_expired_responses() -> int:
-    return stored_responses.forget_expired(timezone.now())
+    with connection.cursor() as cursor:
+        return stored_responses.forget_expired(cursor, timezone.now())

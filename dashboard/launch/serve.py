@@ -6,13 +6,18 @@ import argparse
 import os
 import socket
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from dashboard.env import env_int, env_str
+from dashboard.hub_settings import serve_of_environment
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.preflight import BACKLOG, listen
 from dashboard.launch.processes import allow_many_files
+
+if TYPE_CHECKING:
+    from dashboard.application import Application
 
 KEEP_ALIVE_S = 75
 
@@ -22,8 +27,7 @@ def serve(arguments: list[str]) -> None:
     parser.add_argument("--fd", type=int, help="a listening socket that was handed over")
     chosen = parser.parse_args(arguments)
     allow_many_files()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-    from dashboard.asgi import application  # sets Django up, before anything that has models
+    application = _application()  # sets Django up, before anything that has models
     from dashboard.runtime import current_gateway
     from routing.gateway.hot_protocol import protocol_for
 
@@ -34,7 +38,7 @@ def serve(arguments: list[str]) -> None:
         ws="none",
         lifespan="on",
         access_log=False,
-        log_config=None,  # Django's logging settings hold for all
+        log_config=None,  # the application has set logging up
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=env_int("PANELBOARD_DRAIN_S", 20, least=1, most=3600),
@@ -44,6 +48,18 @@ def serve(arguments: list[str]) -> None:
     )
     with suppress(KeyboardInterrupt):  # raised again by uvicorn after a clean stop
         uvicorn.Server(config).run(sockets=[_listener(chosen.fd)])
+
+
+def _application() -> Application:
+    """A gateway alone does without Django."""
+    if serve_of_environment() == "gateway":
+        from dashboard import gateway_asgi
+
+        return gateway_asgi.application
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+    from dashboard import asgi
+
+    return asgi.application
 
 
 def _listener(descriptor: int | None) -> socket.socket:

@@ -5,25 +5,25 @@ import datetime as dt
 import json
 import threading
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 from pytest_django import Settings
 
-from dashboard.deadline import within
 from routing import tasks
 from routing.core.errors import HubError
 from routing.models import Organization, Project, StoredResponse
 from routing.services import stored_responses
-from routing.services.stored_responses import (
-    MAX_BYTES,
+from routing.services.credentials import keyring
+from routing.services.response_store import (
+    MOST_IDLE_S,
     MOST_WAITING,
     PAUSE_S,
     PostgresResponseStore,
 )
+from routing.services.stored_responses import MAX_BYTES
 from routing.surfaces.base import Asker
 from routing.surfaces.responses import (
     KeptResponse,
@@ -32,6 +32,7 @@ from routing.surfaces.responses import (
     Shelf,
     StoreUnavailable,
 )
+from tests.routing.edge.plainly import DATABASE
 from tests.routing.edge.postgres_proxy import PostgresProxy
 
 NOW_S = int(dt.datetime.now(dt.UTC).timestamp())
@@ -61,36 +62,56 @@ def make_project(slug: str) -> Project:
     return Project.objects.create(organization=organization, slug=slug, name=slug)
 
 
+def keep(kept: KeptResponse, project_id: int) -> None:
+    with connection.cursor() as cursor:
+        stored_responses.keep(cursor, keyring(), kept, project_id)
+
+
+def find(response_id: str, project_id: int) -> KeptResponse | None:
+    with connection.cursor() as cursor:
+        return stored_responses.find(cursor, keyring(), response_id, project_id)
+
+
+def forget(response_id: str, project_id: int) -> bool:
+    with connection.cursor() as cursor:
+        return stored_responses.forget(cursor, response_id, project_id)
+
+
+def forget_expired(now: dt.datetime) -> int:
+    with connection.cursor() as cursor:
+        return stored_responses.forget_expired(cursor, now)
+
+
 def row() -> StoredResponse:
     return StoredResponse.objects.get(id=HEX)
 
 
 def test_what_was_kept_is_found_as_it_was(project: Project) -> None:
-    stored_responses.keep(KEPT, project.pk)
-    assert stored_responses.find(ID, project.pk) == KEPT
+    keep(KEPT, project.pk)
+    assert find(ID, project.pk) == KEPT
 
 
 def test_another_project_neither_finds_nor_deletes_it(project: Project) -> None:
     other = make_project("b")
-    stored_responses.keep(KEPT, project.pk)
-    assert stored_responses.find(ID, other.pk) is None
-    assert stored_responses.forget(ID, other.pk) is False
-    assert stored_responses.find(ID, project.pk) is not None
+    keep(KEPT, project.pk)
+    assert find(ID, other.pk) is None
+    assert forget(ID, other.pk) is False
+    assert find(ID, project.pk) is not None
 
 
 def test_a_row_that_was_moved_to_another_project_cannot_be_opened(
     project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = make_project("b")
-    stored_responses.keep(KEPT, project.pk)
+    keep(KEPT, project.pk)
     StoredResponse.objects.update(project=other)
-    assert stored_responses.find(ID, other.pk) is None
+    assert find(ID, other.pk) is None
     assert "sealed for another row" in caplog.text
 
 
 def test_nothing_of_it_can_be_read_in_the_database(project: Project) -> None:
     plain = KeptResponse(ID, NOW_S, [{"text": "a very secret prompt"}], {"id": ID})
-    stored_responses.keep(plain, project.pk)
+    keep(plain, project.pk)
     assert b"secret" not in bytes(row().sealed)
     assert b"resp_" not in bytes(row().sealed)
 
@@ -98,45 +119,45 @@ def test_nothing_of_it_can_be_read_in_the_database(project: Project) -> None:
 def test_without_its_key_it_is_gone(
     project: Project, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stored_responses.keep(KEPT, project.pk)
+    keep(KEPT, project.pk)
     settings.PANELBOARD_KEYRING = {"k2": bytes(32)}
-    assert stored_responses.find(ID, project.pk) is None
+    assert find(ID, project.pk) is None
     assert "not in the key ring" in caplog.text
 
 
 def test_an_older_key_still_opens_it(project: Project, settings: Settings) -> None:
-    stored_responses.keep(KEPT, project.pk)
+    keep(KEPT, project.pk)
     settings.PANELBOARD_KEYRING = {**settings.PANELBOARD_KEYRING, "k2": bytes(32)}
     settings.PANELBOARD_ACTIVE_KEY_ID = "k2"
-    assert stored_responses.find(ID, project.pk) == KEPT
+    assert find(ID, project.pk) == KEPT
 
 
 def test_keeping_it_twice_changes_nothing(project: Project) -> None:
-    stored_responses.keep(KEPT, project.pk)
-    stored_responses.keep(KeptResponse(ID, NOW_S, [], {"id": ID}), project.pk)
-    assert stored_responses.find(ID, project.pk) == KEPT
+    keep(KEPT, project.pk)
+    keep(KeptResponse(ID, NOW_S, [], {"id": ID}), project.pk)
+    assert find(ID, project.pk) == KEPT
 
 
 def test_more_than_the_cap_is_refused(project: Project) -> None:
     with pytest.raises(ResponseTooLarge):
-        stored_responses.keep(KeptResponse(ID, NOW_S, [{"text": "x" * MAX_BYTES}], {}), project.pk)
+        keep(KeptResponse(ID, NOW_S, [{"text": "x" * MAX_BYTES}], {}), project.pk)
     assert not StoredResponse.objects.exists()
 
 
 def test_what_has_expired_is_not_found(project: Project) -> None:
-    stored_responses.keep(KEPT, project.pk)
+    keep(KEPT, project.pk)
     StoredResponse.objects.update(expires_at=timezone.now() - dt.timedelta(seconds=1))
-    assert stored_responses.find(ID, project.pk) is None
-    assert stored_responses.forget(ID, project.pk) is False
+    assert find(ID, project.pk) is None
+    assert forget(ID, project.pk) is False
 
 
 def test_only_what_has_expired_is_dropped(project: Project) -> None:
-    stored_responses.keep(KEPT, project.pk)
+    keep(KEPT, project.pk)
     kept_until = row().expires_at
     assert kept_until - row().created_at == stored_responses.KEPT_FOR
-    assert stored_responses.forget_expired(kept_until - dt.timedelta(seconds=1)) == 0
-    assert stored_responses.forget_expired(kept_until) == 1
-    assert stored_responses.forget_expired(kept_until) == 0
+    assert forget_expired(kept_until - dt.timedelta(seconds=1)) == 0
+    assert forget_expired(kept_until) == 1
+    assert forget_expired(kept_until) == 0
 
 
 def test_dropping_goes_on_until_all_is_dropped(
@@ -145,12 +166,12 @@ def test_dropping_goes_on_until_all_is_dropped(
     monkeypatch.setattr(stored_responses, "DELETED_AT_ONCE", 2)
     for no in range(5):
         kept = KeptResponse(f"resp_{no:032x}", NOW_S, [], {})
-        stored_responses.keep(kept, project.pk)
-    assert stored_responses.forget_expired(timezone.now() + dt.timedelta(days=31)) == 5
+        keep(kept, project.pk)
+    assert forget_expired(timezone.now() + dt.timedelta(days=31)) == 5
 
 
 def test_the_hourly_task_drops_what_has_expired(project: Project, settings: Settings) -> None:
-    stored_responses.keep(KEPT, project.pk)
+    keep(KEPT, project.pk)
     assert tasks.forget_expired_responses() == 0
     StoredResponse.objects.update(expires_at=timezone.now())
     assert tasks.forget_expired_responses() == 1
@@ -158,14 +179,23 @@ def test_the_hourly_task_drops_what_has_expired(project: Project, settings: Sett
     assert tasks.forget_expired_responses.name in planned
 
 
+class Untouched:
+    def execute(self, *_: Any) -> None:
+        raise AssertionError("the database was asked")
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        raise AssertionError("the database was asked")
+
+
 @pytest.mark.parametrize("response_id", ["", "resp_1", "msg_" + "0" * 32, "resp_" + "G" * 32])
 def test_an_id_of_others_is_not_looked_for(response_id: str) -> None:
-    assert stored_responses.find(response_id, 1) is None  # no database in this test
-    assert stored_responses.forget(response_id, 1) is False
+    cursor = Untouched()
+    assert stored_responses.find(cursor, keyring(), response_id, 1) is None
+    assert stored_responses.forget(cursor, response_id, 1) is False
 
 
 def test_deleting_a_project_deletes_what_it_kept(project: Project) -> None:
-    stored_responses.keep(KEPT, project.pk)
+    keep(KEPT, project.pk)
     project.delete()
     assert not StoredResponse.objects.exists()
 
@@ -188,10 +218,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def store(clock: Clock) -> AsyncIterator[PostgresResponseStore]:
-    made = PostgresResponseStore(partial(within, 0.5), read_s=1.0, keep_s=1.0, monotonic=clock)
+    made = PostgresResponseStore(DATABASE, keyring(), read_s=1.0, keep_s=1.0, monotonic=clock)
     yield made
     await made.close()
-    await asyncio.to_thread(connections.close_all)
 
 
 @pytest.fixture
@@ -234,13 +263,11 @@ async def test_a_project_that_is_gone_does_not_stop_the_others(
 
 @pytest.fixture
 async def proxy(other_project: Project) -> AsyncIterator[PostgresProxy]:
-    """Stands between the pool and Postgres; the pool is made anew on both sides of it."""
+    """Connections that are opened from here on go through it."""
     proxy = PostgresProxy(connections["default"].settings_dict)
     await proxy.start()
     with proxy.in_between():
-        await asyncio.to_thread(connections["default"].close_pool)
         yield proxy
-    await asyncio.to_thread(connections["default"].close_pool)
     await proxy.stop()
 
 
@@ -269,13 +296,36 @@ async def test_a_database_that_is_away_holds_up_one_answer_and_no_more(
 
 
 async def found_again(store: PostgresResponseStore, project_id: int) -> KeptResponse | None:
-    """The pool needs a moment to see that the server is back."""
+    """A connection that is being made meanwhile still waits for the silent server."""
     for _ in range(50):
         try:
             return await store.get(ID, project_id)
         except StoreUnavailable:
             await asyncio.sleep(0.1)
     return None
+
+
+async def test_a_server_that_was_started_anew_costs_no_answer(
+    proxy: PostgresProxy, other_project: Project, store: PostgresResponseStore
+) -> None:
+    await store.put(KEPT, other_project.pk)
+    proxy.refuse()
+    proxy.heal()
+    assert await store.get(ID, other_project.pk) == KEPT
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    proxy: PostgresProxy, other_project: Project, store: PostgresResponseStore, clock: Clock
+) -> None:
+    await store.put(KEPT, other_project.pk)
+    proxy.freeze()
+    clock.now += MOST_IDLE_S
+    asking = asyncio.create_task(store.get(ID, other_project.pk))
+    await asyncio.sleep(0.1)
+    with proxy.out_of_the_way():
+        assert [idle for idle, _ in store._idle] == []
+    proxy.heal()
+    assert await asking == KEPT
 
 
 async def test_it_is_tried_again_after_a_pause(
@@ -290,10 +340,12 @@ async def test_it_is_tried_again_after_a_pause(
     await store.put(KEPT, other_project.pk)
 
 
-async def test_no_more_wait_than_there_are_places(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_wait_than_there_are_places(
+    other_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(stored_responses, "find", lambda *_: go_on.wait(5) and None)
-    store = PostgresResponseStore()
+    store = PostgresResponseStore(DATABASE, keyring())
     waiting = [asyncio.create_task(store.get(ID, 1)) for _ in range(MOST_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(StoreUnavailable, match="too many"):
