@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from dashboard.access import PUBLIC, access, guarded_elsewhere
+from dashboard.rest_routing import RoutingExplain
 from dashboard.views import (
     compare,
     errors,
@@ -44,6 +45,10 @@ urlpatterns = [
         "api/docs/",
         access(PUBLIC)(SpectacularSwaggerSplitView.as_view(template_name="pages/api_docs.html")),
         name="api-docs",
+    ),
+    guarded_elsewhere(
+        re_path(r"^api/v1/routing/explain/?$", RoutingExplain.as_view(), name="routing-explain"),
+        "access tokens and their scopes",
     ),
     guarded_elsewhere(
         path("api/v1/", include("analytics.rest.urls")), "access tokens and their scopes"

@@ -23,8 +23,9 @@ from analytics.queries.types import (
 )
 from analytics.rollups.stats import MIN_DECODE_MS, MIN_SPEED_TOKENS
 from routing.core.decision import Decision
+from routing.core.explanation import cost_usd, runner_up
 from routing.core.ids import utc_day_of
-from routing.core.pricing import PICO_PER_USD, TOKENS_PER_PRICE_UNIT
+from routing.core.pricing import TOKENS_PER_PRICE_UNIT
 from routing.core.usage import MILLION_METERS
 from routing.models import Endpoint, Price
 
@@ -55,7 +56,16 @@ def receipt(scope: Scope, request_id: UUID) -> Receipt | None:
         candidates=_candidates(decision, endpoints),
         corrections=[_correction(found, prices) for found in corrections],
         cost_by_status=_by_status(written),
+        rule=decision.rule if decision else "",
+        estimated_input_tokens=decision.input_tokens if decision else None,
+        estimated_output_tokens=decision.output_tokens if decision else None,
+        runner_up_cost_usd=_runner_up_cost_usd(decision),
     )
+
+
+def _runner_up_cost_usd(decision: Decision | None) -> Decimal | None:
+    second = runner_up(decision) if decision is not None else None
+    return None if second is None else cost_usd(second)
 
 
 def _may_see(scope: Scope, row: RequestRow) -> bool:
@@ -204,7 +214,7 @@ def _candidates(
             provider=endpoint.provider.slug if endpoint else "",
             provider_name=endpoint.provider.name if endpoint else "",
             model=endpoint.model.name if endpoint else decision.model,
-            expected_cost_usd=Decimal(candidate.cost_pico) / PICO_PER_USD,
+            expected_cost_usd=cost_usd(candidate),
             ttft_ms=candidate.ttft_ms,
             speed_tps=candidate.speed_tps,
             success_rate=candidate.success_rate,

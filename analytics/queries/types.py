@@ -327,3 +327,7 @@ class Receipt:
     candidates: Sequence[ReceiptCandidate]
     corrections: Sequence[Correction]
     cost_by_status: Mapping[str, Decimal] = field(default_factory=dict)
+    rule: str = ""  # of the policy: the one that held
+    estimated_input_tokens: int | None = None  # that the candidates' costs are for
+    estimated_output_tokens: int | None = None
+    runner_up_cost_usd: Decimal | None = None  # expected, at the next choice; None without one

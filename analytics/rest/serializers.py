@@ -161,7 +161,7 @@ class CandidateItem(serializers.Serializer[Any]):
     success_rate = serializers.FloatField(allow_null=True)
     samples = serializers.IntegerField()
     score = serializers.FloatField()
-    share = serializers.FloatField()
+    share = serializers.FloatField(help_text="The chance of being tried first, 0 to 1.")
     excluded = serializers.CharField()
     detail = serializers.CharField()
 
@@ -181,6 +181,12 @@ class ReceiptItem(RequestItem):
     overhead_ms = serializers.FloatField(allow_null=True)
     policy_version = serializers.IntegerField()
     objective = serializers.CharField()
+    rule = serializers.CharField(help_text="Of the policy: the one that held.")
+    estimated_input_tokens = serializers.IntegerField(
+        allow_null=True, help_text="That the candidates' costs were estimated for."
+    )
+    estimated_output_tokens = serializers.IntegerField(allow_null=True)
+    runner_up_cost_usd = Money(allow_null=True, help_text="Expected, at the next choice.")
     candidates = CandidateItem(many=True)
     corrections = CorrectionItem(many=True)
 

@@ -15,6 +15,7 @@ from analytics.queries import BadCursor, breakdown, receipt, request_page
 from analytics.queries.cursors import pack
 from analytics.queries.requests import least_certain
 from analytics.queries.types import EVERYTHING, Filters, Scope
+from routing.core.decision import Candidate, Decision, to_json
 from routing.core.pricing import CostStatus
 from routing.core.record import Outcome, encode_lines
 from tests.analytics.conftest import Log
@@ -217,3 +218,20 @@ def test_a_request_is_as_certain_as_its_least_certain_attempt() -> None:
 def test_outcomes_are_in_words(busy: World) -> None:
     assert "provider error" not in {row.slug for row in breakdown(everything(), "outcome")}
     assert {row.label for row in breakdown(everything(), "outcome")} >= {"ok", "timeout"}
+
+
+def test_a_receipt_says_what_the_next_choice_would_have_cost(world: World, log: Log) -> None:
+    told = Told(NOON, project_id=world.project.pk, model_id=world.model.pk)
+    ids = (world.at_swift.pk, world.at_steady.pk)
+    candidates = (
+        Candidate(ids[0], 5_000_000, 120.0, 80.0, 0.99, 40, 1.0, 0.7),
+        Candidate(ids[1], 9_000_000, 90.0, 95.0, 0.98, 30, 1.4, 0.3),
+    )
+    made = Decision("mine", 3, "balanced", "m", candidates, ids, 17, 1200, 300, rule="at night")
+    log([told.intent(), told.finish(), told.done(decision=to_json(made))])
+    found = receipt(EVERYTHING, told.id)
+    assert found is not None
+    assert found.runner_up_cost_usd == Decimal("0.000009")
+    assert (found.estimated_input_tokens, found.estimated_output_tokens) == (1200, 300)
+    assert found.rule == "at night"
+    assert [one.share for one in found.candidates] == [0.7, 0.3]

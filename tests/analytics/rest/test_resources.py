@@ -132,6 +132,7 @@ def test_the_schema_is_made_without_a_warning(db: None) -> None:
         "/api/v1/providers/",
         "/api/v1/requests/",
         "/api/v1/requests/{request_id}/",
+        "/api/v1/routing/explain/",
     }
     assert "accessToken" in schema["components"]["securitySchemes"]
 
