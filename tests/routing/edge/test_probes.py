@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from routing import tasks
-from routing.core.record import Finish, Intent, Outcome, Record, RequestDone, decode
+from routing.core.record import Finish, Intent, Outcome, Record, RequestDone, decode_all
 from routing.core.spool import Frame, bytes_reader, read_header, scan
 from routing.models import ProbeDay, Provider
 from routing.services import policies, probes
@@ -34,7 +34,7 @@ def records(spool: Path) -> Iterator[Record]:
         data = segment.read_bytes()
         for item in scan(bytes_reader(data), read_header(data)):
             if isinstance(item, Frame):
-                yield decode(item.body)
+                yield from decode_all(item.body)
 
 
 def slowly(simulator: ThreadedSimulator) -> None:

@@ -12,7 +12,7 @@ from routing.core.kinds import KIND_NAMES
 from routing.models import Provider
 from routing.selectors import pages
 from routing.services import catalog, price_refresh, probes
-from routing.snapshots import load_snapshot
+from routing.services.snapshots import load_snapshot
 from tests.routing.factories import NOON
 
 pytestmark = pytest.mark.django_db
