@@ -12,8 +12,9 @@ from routing.core.limits import Limiter
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
+from routing.gateway.upstream.base import UpstreamClient
+from routing.gateway.upstream.fast import FastUpstream
 from routing.gateway.upstream.guard import AllowList
-from routing.gateway.upstream.registry import make_upstream
 from routing.services.response_store import PostgresResponseStore
 from routing.services.sealing import Keyring
 from routing.snapshots import Database, SnapshotWatcher, read_snapshot
@@ -43,7 +44,7 @@ def build_gateway(hub: HubSettings, watcher: SnapshotWatcher, limiter: Limiter) 
     return Gateway(
         snapshots=watcher,
         limiter=limiter,
-        upstream=make_upstream(hub.upstream, AllowList.parse(hub.private_upstreams)),
+        upstream=upstream_client(hub),
         spool=SpoolWriter(hub.spool_dir, hub.serve, hub.spool_max_bytes, hub.durability),
         settings=GatewaySettings(
             pepper=hub.secrets.pepper,
@@ -52,6 +53,16 @@ def build_gateway(hub: HubSettings, watcher: SnapshotWatcher, limiter: Limiter) 
             durability=hub.durability,
         ),
     )
+
+
+def upstream_client(hub: HubSettings) -> UpstreamClient:
+    allow = AllowList.parse(hub.private_upstreams)
+    if hub.upstream == "fast":
+        return FastUpstream(allow)
+    # Here alone, because httpx is an eighth of the memory of a gateway that does without it.
+    from routing.gateway.upstream.registry import make_upstream
+
+    return make_upstream(hub.upstream, allow)
 
 
 def response_store(hub: HubSettings, database: Database) -> PostgresResponseStore:
