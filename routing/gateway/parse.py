@@ -94,6 +94,7 @@ def parse_any(
     body: dict[str, Any], raw: bytes, snapshot: Snapshot
 ) -> tuple[ChatCall, RequestFacts]:
     """As `parse_chat`, field by field."""
+    _spell_out_schema(body)
     requested = _model_name(body)
     messages = _messages(body)
     stream = _optional(body, "stream", bool) or False
@@ -121,6 +122,20 @@ def parse_any(
         fallback_models=fallbacks,
     )
     return call, facts
+
+
+def _spell_out_schema(body: dict[str, Any]) -> None:
+    """huggingface_hub, given a base URL, writes a schema as TGI did: `json_object` with `value`."""
+    form = body.get("response_format")
+    if isinstance(form, dict) and form.get("type") in _TGI_FORMS and "value" in form:
+        if not isinstance(form["value"], dict):
+            name = "response_format.value"
+            raise bad_request("invalid_type", f"'{name}' must be a JSON schema (an object)", name)
+        named = {"name": "response", "schema": form["value"]}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+
+
+_TGI_FORMS = ("json_object", "json")
 
 
 def _model_name(body: dict[str, Any]) -> str:

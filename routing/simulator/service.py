@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from routing.simulator import checks, control, listings, settlement
+from routing.simulator import checks, control, counting, listings, settlement
 from routing.simulator.answers import answer
 from routing.simulator.asks import Ask, Refusal, text_of
 from routing.simulator.calls import JSON_TYPE, Call
@@ -97,6 +97,8 @@ class Service:
             self._chat(exchange, provider, model)
         elif played is not None:
             stage.perform(self, exchange, provider, *played)
+        elif counting.is_count(provider, request):
+            self._aside(exchange, provider, self._count)
         elif request.method == "GET" and request.path == base + provider.listing_path:
             self._aside(exchange, provider, self._listing)
         elif (
@@ -128,6 +130,9 @@ class Service:
     def _settlement(self, exchange: Exchange, provider: Provider) -> Any:
         checks.check_credential(provider, exchange.request)
         return settlement.settle(self.journal, provider.slug, _decoded(exchange.request.body))
+
+    def _count(self, exchange: Exchange, provider: Provider) -> Any:
+        return counting.count(self.dialect_of(provider), provider, exchange.request)
 
     def _nothing_here(self, exchange: Exchange, provider: Provider) -> Any:
         request = exchange.request

@@ -103,6 +103,20 @@ def test_needs_are_read_from_what_was_sent() -> None:
     assert facts.needs == {"vision", "tools", "structured_output", "logprobs"}
 
 
+def test_a_schema_in_the_words_of_text_generation_inference_is_a_schema() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    call, facts = parsed(response_format={"type": "json_object", "value": schema})
+    assert facts.needs == {"structured_output"}
+    assert call.body["response_format"]["type"] == "json_schema"
+    assert call.body["response_format"]["json_schema"]["schema"] == schema
+
+
+def test_such_a_schema_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(HubError) as caught:
+        parsed(response_format={"type": "json_object", "value": "yes"})
+    assert (caught.value.status, caught.value.param) == (400, "response_format.value")
+
+
 def test_tools_that_may_not_be_called_are_no_need() -> None:
     _, facts = parsed(tools=[{"type": "function"}], tool_choice="none")
     assert not facts.needs
