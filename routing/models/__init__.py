@@ -1,3 +1,4 @@
+from routing.models.batch import Batch, BatchFile, BatchFileChunk, BatchLine, BatchRunner
 from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provider
 from routing.models.credential import Credential
 from routing.models.limit import Limit, LimitPool
@@ -10,6 +11,11 @@ from routing.models.version import SnapshotVersion
 __all__ = [
     "AccessToken",
     "ApiKey",
+    "Batch",
+    "BatchFile",
+    "BatchFileChunk",
+    "BatchLine",
+    "BatchRunner",
     "Credential",
     "Endpoint",
     "EndpointStats",
