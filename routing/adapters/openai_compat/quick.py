@@ -68,7 +68,8 @@ def plain_body(call: ChatCall, endpoint: Endpoint) -> bytes | None:
     else:
         body.pop("stream_options", None)
     try:
-        return orjson.dumps(body)
+        # Copied: orjson hands out 8 KiB however short the text is, and a stream keeps it to its end.
+        return b"".join((orjson.dumps(body), b""))
     except TypeError:  # half a surrogate pair
         return None
 

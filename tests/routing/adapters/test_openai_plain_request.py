@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -240,3 +241,18 @@ def test_quirks_are_worked_out_once_and_kept_within_bounds() -> None:
         at = plain_endpoint(default_params={"top_k": n})
         assert json.loads(built(call, at).body)["top_k"] == n
     assert 0 < len(quick._ways) <= quick.MAX_WAYS
+
+
+def test_a_short_body_takes_no_more_memory_than_its_text() -> None:
+    """A stream keeps it to its end."""
+    raw = orjson.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hello " * 50}]})
+    call, _ = parse_chat(orjson.loads(raw), raw, WORLD)
+    at = plain_endpoint()
+    tracemalloc.start()
+    try:
+        bodies = [quick.plain_body(call, at) or b"" for _ in range(20)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 300 < len(bodies[0]) < 600
+    assert taken < len(bodies) * 1024
