@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.paths import HERE, HUB_PORT, LOGS, ROOT, WORK, BenchError
 from bench.processes import GATEWAY_CORE, LOAD_CORE, Program, read_clock, used_us
+from bench.servers import ANTHROPIC, OPENAI
 from dashboard.launch.commands import PROGRAMS
 from dashboard.launch.embedded_postgres import EmbeddedPostgres
 from dashboard.launch.errors import LaunchError
@@ -28,7 +29,7 @@ class Panelboard:
     port = HUB_PORT
 
     def __init__(self) -> None:
-        self.headers: tuple[str, ...] = ()
+        self.headers: Mapping[str, tuple[str, ...]] = {OPENAI: (), ANTHROPIC: ()}
         self._postgres: EmbeddedPostgres | None = None
         self._programs: dict[str, Program] = {}
 
@@ -83,7 +84,7 @@ class Panelboard:
         self._manage("migrate", "--verbosity", "0")
         self._manage("load_catalog", str(HERE / "catalog.json"))
         key = self._run((sys.executable, "-m", "bench.make_key")).strip()
-        self.headers = (f"Authorization: Bearer {key}",)
+        self.headers = dict.fromkeys(self.headers, (f"Authorization: Bearer {key}",))
 
     def _start_programs(self) -> None:
         for part, program in (("gateway", "web"), ("recorder", "recorder")):

@@ -9,6 +9,9 @@
  * --ramp-ms     open the connections over this time instead of at once
  * --one-each    each connection sends one request only
  *
+ * Ten digits behind "Request " in the body become the request's number, so that no two prompts are
+ * the same.
+ *
  * Prints one line of JSON. Events of a stream are recognised by the clock that the upstream writes
  * into them: "T" and 16 digits of monotonic nanoseconds. A stream that ends without [DONE], a status
  * other than 200 and a connection that breaks are errors.
@@ -31,6 +34,9 @@
 
 #define MOST_EVENTS 512
 #define MOST_HEAD 16384
+#define MOST_BODY (1 << 20)
+#define NUMBER_MARK "Request 0000000000"
+#define NUMBER_DIGITS 10
 #define CARRY 48        /* an event's clock may be cut by the end of a read */
 #define MOST_ERRORS 2000
 #define PATIENCE_S 60   /* after the end of the run, for answers that are still coming */
@@ -41,7 +47,7 @@ typedef struct {
     int fd;
     phase phase;
     int head_done, status, chunked, closes;
-    size_t content_length, body_received;
+    size_t content_length, body_received, request_sent;
     uint64_t sent_ns, first_byte_ns;
     char head[MOST_HEAD];
     size_t head_len;
@@ -56,7 +62,7 @@ typedef struct {
 } samples;
 
 static int poller, port, one_each;
-static char *request;
+static char *request, *number;
 static size_t request_len;
 static uint64_t most_requests, started, done, errors, chunks, end_ns;
 static samples latencies_us, first_bytes_us, chunk_delays_us;
@@ -110,22 +116,38 @@ static int nothing_left(void) {
     return started >= most_requests || now_ns() >= end_ns || errors > MOST_ERRORS;
 }
 
+static void write_number(uint64_t value) {
+    for (int i = NUMBER_DIGITS - 1; number && i >= 0; i--, value /= 10)
+        number[i] = (char)('0' + value % 10);
+}
+
+/* A long request does not fit into the socket at once; the rest follows when there is room. */
+static void send_more(connection *c) {
+    size_t left = request_len - c->request_sent;
+    ssize_t n = send(c->fd, request + c->request_sent, left, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN) {
+        note_error("the connection broke while the request was sent");
+        close_connection(c);
+        return;
+    }
+    int had_waited = c->request_sent > 0;
+    if (n > 0) c->request_sent += (size_t)n;
+    int is_whole = c->request_sent == request_len;
+    if (!is_whole || had_waited) watch(c, EPOLL_CTL_MOD, is_whole ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
 static void send_request(connection *c) {
     if (nothing_left()) {
         close_connection(c);
         return;
     }
-    started++;
+    write_number(started++);
     c->head_done = c->chunked = c->closes = c->saw_done = c->is_stream = 0;
-    c->content_length = c->body_received = c->head_len = c->carry_len = 0;
+    c->content_length = c->body_received = c->head_len = c->carry_len = c->request_sent = 0;
     c->first_byte_ns = 0;
     c->phase = WAITING;
     c->sent_ns = now_ns();
-    watch(c, EPOLL_CTL_MOD, EPOLLIN);
-    if (send(c->fd, request, request_len, MSG_NOSIGNAL) != (ssize_t)request_len) {
-        note_error("the request could not be sent whole");
-        close_connection(c);
-    }
+    send_more(c);
 }
 
 static void connected(connection *c) {
@@ -137,11 +159,13 @@ static void connected(connection *c) {
         close_connection(c);
         return;
     }
+    watch(c, EPOLL_CTL_MOD, EPOLLIN);
     send_request(c);
 }
 
 static void finish(connection *c, const char *problem) {
     if (problem == NULL && c->is_stream && !c->saw_done) problem = "the stream ended without [DONE]";
+    if (c->request_sent < request_len) c->closes = 1; /* answered before it was heard to the end */
     if (problem) {
         note_error(problem);
     } else if (c->status == 200) {
@@ -259,8 +283,13 @@ static char *contents_of(const char *path, size_t *length) {
         perror(path);
         exit(1);
     }
-    char *text = malloc(1 << 20);
-    *length = fread(text, 1, 1 << 20, file);
+    char *text = malloc(MOST_BODY);
+    if (text == NULL) exit(1);
+    *length = fread(text, 1, MOST_BODY, file);
+    if (!feof(file)) {
+        fprintf(stderr, "load: %s is longer than %d bytes\n", path, MOST_BODY);
+        exit(1);
+    }
     fclose(file);
     return text;
 }
@@ -335,6 +364,8 @@ int main(int argc, char **argv) {
     request_len = (size_t)sprintf(request, "%.*sContent-Length: %zu\r\n\r\n", (int)head_len, head,
                                   body_len);
     memcpy(request + request_len, body, body_len);
+    number = memmem(request + request_len, body_len, NUMBER_MARK, strlen(NUMBER_MARK));
+    if (number) number += strlen(NUMBER_MARK) - NUMBER_DIGITS;
     request_len += body_len;
 
     signal(SIGPIPE, SIG_IGN);
@@ -352,8 +383,12 @@ int main(int argc, char **argv) {
         int n = epoll_wait(poller, events, MOST_EVENTS, opened < count ? 1 : 50);
         for (int i = 0; i < n; i++) {
             connection *c = events[i].data.ptr;
-            if (c->phase == CONNECTING) connected(c);
-            else if (c->phase == WAITING) read_from(c);
+            if (c->phase == CONNECTING) {
+                connected(c);
+                continue;
+            }
+            if (c->phase == WAITING && events[i].events & EPOLLOUT) send_more(c);
+            if (c->phase == WAITING && events[i].events & ~(uint32_t)EPOLLOUT) read_from(c);
         }
         int busy = opened < count;
         for (int i = 0; i < opened && !busy; i++) busy = all[i].phase != FINISHED;

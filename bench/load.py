@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-from pathlib import Path
 
 import msgspec
 
-from bench.paths import LOAD, RUN, BenchError
+from bench.bodies import Body
+from bench.paths import LOAD, BenchError
 from bench.processes import LOAD_CORE, on_core
-
-MODEL = "bench-model"
-_PROMPT = (
-    "Summarise the following notes for someone who was not there. Keep names and numbers. "
-    "The release moved to Thursday because two checks were red on the storage branch. "
-    "Mira takes the migration, Jonas the rollback plan, and both meet at ten. "
-)
 
 
 class LoadReport(msgspec.Struct, frozen=True):
@@ -36,46 +28,26 @@ class LoadReport(msgspec.Struct, frozen=True):
         return self.done / self.seconds if self.seconds else 0.0
 
 
-def write_bodies() -> None:
-    RUN.mkdir(parents=True, exist_ok=True)
-    body = {
-        "model": MODEL,
-        "messages": [
-            {"role": "system", "content": "You are brief."},
-            {"role": "user", "content": _PROMPT * 3},
-        ],
-        "temperature": 0.7,
-        "max_tokens": 256,
-    }
-    body_file(stream=False).write_text(json.dumps(body))
-    body_file(stream=True).write_text(json.dumps({**body, "stream": True}))
+class Shape(msgspec.Struct, frozen=True):
+    """How the requests come. Each connection sends its next one when the last is answered."""
 
-
-def body_file(*, stream: bool) -> Path:
-    return RUN / ("stream.json" if stream else "plain.json")
+    connections: int
+    seconds: float  # no request begins later
+    requests: int = 0  # at most so many; 0 is no limit
+    ramp_ms: int = 0  # the connections are opened over this time
+    one_each: bool = False  # one request per connection
 
 
 class Load:
     """One run of the client, started at once. `wait` gives its report."""
 
-    def __init__(
-        self,
-        port: int,
-        headers: tuple[str, ...],
-        *,
-        connections: int,
-        seconds: float,
-        requests: int = 0,
-        stream: bool = False,
-        ramp_ms: int = 0,
-        one_each: bool = False,
-    ) -> None:
-        command = [str(LOAD), "--port", str(port), "--body", str(body_file(stream=stream))]
+    def __init__(self, port: int, headers: tuple[str, ...], body: Body, shape: Shape) -> None:
+        command = [str(LOAD), "--port", str(port), "--body", str(body.file)]
         for header in headers:
             command += ["--header", header]
-        command += ["--connections", str(connections), "--seconds", str(seconds)]
-        command += ["--requests", str(requests), "--ramp-ms", str(ramp_ms)]
-        if one_each:
+        command += ["--connections", str(shape.connections), "--seconds", str(shape.seconds)]
+        command += ["--requests", str(shape.requests), "--ramp-ms", str(shape.ramp_ms)]
+        if shape.one_each:
             command.append("--one-each")
         self._process = subprocess.Popen(
             on_core(LOAD_CORE, command),

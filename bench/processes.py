@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -87,6 +88,26 @@ def is_listening(port: int) -> bool:
     return True
 
 
+def allow_many_files() -> None:
+    """1,000 streams through a proxy are 2,000 sockets, often more than a shell's usual limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def busy_share(seconds: float = 1.0) -> float:
+    """Of all cores together, by whatever runs now."""
+    before = _core_ticks()
+    time.sleep(seconds)
+    spent = [b - a for a, b in zip(before, _core_ticks(), strict=True)]
+    idle = spent[3] + spent[4]  # idle and waiting for a disk
+    return 1 - idle / sum(spent) if sum(spent) else 0.0
+
+
+def _core_ticks() -> list[int]:
+    """user, nice, system, idle, iowait, irq, softirq, steal."""
+    return [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+
+
 def need_free_ports(ports: Sequence[int]) -> None:
     taken = [port for port in ports if is_listening(port)]
     if taken:
@@ -152,8 +173,8 @@ def has_ended(pid: int) -> bool:
     return state == "Z"
 
 
-def resident_mib(pid: int) -> float:
-    """Sum of VmRSS over the tree. Pages that its processes share are counted in each of them."""
+def resident_mb(pid: int) -> float:
+    """Sum of VmRSS over the tree, in 10^6 bytes. Pages that are shared count in each process."""
     kib = 0
     for process in tree_of(pid):
         try:
@@ -161,4 +182,4 @@ def resident_mib(pid: int) -> float:
         except OSError:
             continue
         kib += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    return kib / 1024
+    return kib * 1024 / 1e6

@@ -1,197 +1,126 @@
-"""Medians over the rounds, the table, the ratios, and whether each aim is met."""
+"""The text that is printed: a table per stage, our parts, and the aims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
+from collections.abc import Mapping, Sequence
 
-import msgspec
+from bench.aims import TITLES, Aim
+from bench.figures import COUNTED, OURS, Figures, Table
+from bench.rounds import Outcome
+from bench.stages import STAGE_BY_NAME, Plan, Stage
 
-from bench.stages import Plan, Sample
+Column = tuple[str, str, str, float]  # title, field, form, factor
 
-OURS = "panelboard"
-# What stands between client and provider; the Postgres beside it is shown, not added.
-COUNTED = {OURS: ("gateway", "recorder")}
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One server. None: it has no process of its own, or the stage gave nothing."""
-
-    server: str
-    requests_per_s: float | None = None
-    cpu_us_per_request: float | None = None
-    cpu_us_per_chunk: float | None = None
-    latency_p50_us: float | None = None
-    added_p50_us: float | None = None
-    chunk_delay_p99_us: float | None = None
-    memory_mib: float | None = None
-    errors: int = 0
-    first_error: str = ""
-    cpu_us_per_request_by_part: dict[str, float] = {}
-    cpu_us_per_chunk_by_part: dict[str, float] = {}
-    memory_mib_by_part: dict[str, float] = {}
+_REQUESTS: Column = ("requests/s", "requests_per_s", "{:,.0f}", 1.0)
+_CPU: Column = ("CPU us/request", "cpu_us_per_request", "{:,.1f}", 1.0)
+_P50: Column = ("p50 ms", "latency_p50_us", "{:,.3f}", 1e-3)
+_P99: Column = ("p99 ms", "latency_p99_us", "{:,.3f}", 1e-3)
+_ADDED: Column = ("added p50 ms", "added_p50_us", "{:,.3f}", 1e-3)
+_CHUNK: Column = ("CPU us/chunk", "cpu_us_per_chunk", "{:,.1f}", 1.0)
+_DELAY: Column = ("chunk p99 ms", "chunk_delay_p99_us", "{:,.1f}", 1e-3)
+_MEMORY: Column = ("memory MB", "memory_mb", "{:,.0f}", 1.0)
+_ERRORS: Column = ("errors", "errors", "{:d}", 1)
 
 
-class Aim(msgspec.Struct, frozen=True):
-    text: str
-    value: float
-    limit: float
-
-    @property
-    def met(self) -> bool:
-        return self.value <= self.limit
+def columns_of(stage: Stage) -> Sequence[Column]:
+    if stage.body.stream:
+        return (_CHUNK, _DELAY, _MEMORY, _ERRORS)
+    if stage.name == "latency":
+        return (_P50, _P99, _ADDED, _ERRORS)
+    return (_REQUESTS, _CPU, _P50, _P99, _ERRORS)
 
 
-def rows_of(samples: Sequence[Sample]) -> dict[str, Row]:
-    names = list(dict.fromkeys(sample.server for sample in samples))
-    rows = {name: _row(name, [s for s in samples if s.server == name]) for name in names}
-    direct = rows["direct"].latency_p50_us if "direct" in rows else None
-    return {name: _with_added(row, direct) for name, row in rows.items()}
-
-
-def _with_added(row: Row, direct_us: float | None) -> Row:
-    if row.server == "direct" or direct_us is None or row.latency_p50_us is None:
-        return row
-    return msgspec.structs.replace(row, added_p50_us=row.latency_p50_us - direct_us)
-
-
-def _row(name: str, samples: Sequence[Sample]) -> Row:
-    plain = [s for s in samples if s.stage == "throughput"]
-    single = [s for s in samples if s.stage == "latency"]
-    streamed = [s for s in samples if s.stage == "streams"]
-    per_request = _medians((s.cpu_us, s.load.done) for s in plain)
-    per_chunk = _medians((s.cpu_us, s.load.chunks) for s in streamed)
-    memory = _medians((s.resident_mib, 1) for s in streamed)
-    return Row(
-        server=name,
-        requests_per_s=_median(s.load.requests_per_s for s in plain),
-        cpu_us_per_request=counted(name, per_request),
-        cpu_us_per_chunk=counted(name, per_chunk),
-        latency_p50_us=_median(s.load.latency_p50_us for s in single if s.load.done),
-        chunk_delay_p99_us=_median(s.load.chunk_delay_p99_us for s in streamed if s.load.chunks),
-        memory_mib=counted(name, memory),
-        errors=sum(s.load.errors for s in samples),
-        first_error=next((s.load.first_error for s in samples if s.load.first_error), ""),
-        cpu_us_per_request_by_part=per_request,
-        cpu_us_per_chunk_by_part=per_chunk,
-        memory_mib_by_part=memory,
-    )
-
-
-def counted(name: str, by_part: Mapping[str, float]) -> float | None:
-    parts = COUNTED.get(name, tuple(by_part))
-    return sum(by_part[part] for part in parts) if by_part else None
-
-
-def _medians(measured: Iterable[tuple[Mapping[str, float], int]]) -> dict[str, float]:
-    """Per part: the median over the rounds of its amount by the number of things done."""
-    by_part: dict[str, list[float]] = {}
-    for amounts, n in measured:
-        for part, amount in amounts.items():
-            if n:
-                by_part.setdefault(part, []).append(amount / n)
-    return {part: median(values) for part, values in by_part.items()}
-
-
-def _median(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return median(known) if known else None
-
-
-# --- aims -----------------------------------------------------------------------------------------
-
-_AIMS = (
-    # (field, peer, what it is called, our share of the peer's figure at most)
-    ("cpu_us_per_request", "litellm", "CPU per request beside LiteLLM's", 1 / 60),
-    ("cpu_us_per_request", "portkey", "CPU per request beside Portkey's", 1 / 12),
-    ("added_p50_us", "nginx", "added latency p50 beside nginx's", 4.0),
-    ("cpu_us_per_chunk", "nginx", "CPU per chunk beside nginx's", 2.5),
-)
-
-
-def aims(rows: Mapping[str, Row]) -> list[Aim]:
-    """Only those whose two figures were measured in this run."""
-    found = []
-    for field, peer, text, limit in _AIMS:
-        ours = getattr(rows.get(OURS), field, None)
-        theirs = getattr(rows.get(peer), field, None)
-        if ours is not None and theirs:
-            found.append(Aim(text, ours / theirs, limit))
-    return found
-
-
-# --- text -----------------------------------------------------------------------------------------
-
-_COLUMNS = (
-    ("requests/s", "requests_per_s", "{:,.0f}", 1.0),
-    ("CPU us/request", "cpu_us_per_request", "{:,.1f}", 1.0),
-    ("CPU us/chunk", "cpu_us_per_chunk", "{:,.1f}", 1.0),
-    ("p50 ms, 1 conn.", "latency_p50_us", "{:,.3f}", 1e-3),
-    ("added p50 ms", "added_p50_us", "{:,.3f}", 1e-3),
-    ("chunk p99 ms", "chunk_delay_p99_us", "{:,.1f}", 1e-3),
-    ("memory MiB", "memory_mib", "{:,.0f}", 1.0),
-    ("errors", "errors", "{:d}", 1),
-)
-
-
-def table(rows: Mapping[str, Row], missing: Mapping[str, str]) -> str:
-    lines = [["", *(title for title, *_ in _COLUMNS)]]
+def stage_text(stage: Stage, table: Table, outcome: Outcome) -> str:
+    lines = [f"{stage.name}: {stage.title}", *_aligned(_cells(table, columns_of(stage)))]
+    if OURS in table and table[OURS].cpu_us_per_request_by_part:
+        lines.append(f"  {parts_text(stage, table[OURS])}")
     lines += [
-        [row.server, *(_cell(row, *column[1:]) for column in _COLUMNS)] for row in rows.values()
+        f"  {name}: left out, {reason}"
+        for name, reason in outcome.left_out.get(stage.name, {}).items()
     ]
+    lines += [f"  {name}: one round only, slow" for name in outcome.one_round.get(stage.name, ())]
+    lines += [f"  {f.server}: first error: {f.first_error}" for f in table.values() if f.errors]
+    return "\n".join(lines)
+
+
+def _cells(table: Table, columns: Sequence[Column]) -> list[list[str]]:
+    head = ["", *(title for title, *_ in columns)]
+    rows = [
+        [figures.server, *(_cell(figures, *column[1:]) for column in columns)]
+        for figures in table.values()
+    ]
+    return [head, *rows]
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = [
+    return [
         "  ".join(
             [
-                line[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)),
+                f"  {line[0]:<{widths[0]}}",
+                *(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)),
             ]
         )
         for line in lines
     ]
-    text += [f"{name}: missing, {reason}" for name, reason in missing.items()]
-    text += [f"{row.server}: first error: {row.first_error}" for row in rows.values() if row.errors]
-    return "\n".join(text)
 
 
-def _cell(row: Row, field: str, form: str, factor: float) -> str:
-    value = getattr(row, field)
+def _cell(figures: Figures, field: str, form: str, factor: float) -> str:
+    value = getattr(figures, field)
     return "–" if value is None else form.format(value * factor)
 
 
-def parts_text(row: Row | None) -> str:
+def parts_text(stage: Stage, ours: Figures) -> str:
     """Our figures by process: what the table adds up, and Postgres beside it."""
-    if row is None:
-        return ""
-    lines = ["panelboard by process (the table counts gateway and recorder):"]
-    for title, amounts in (
-        ("CPU us/request", row.cpu_us_per_request_by_part),
-        ("CPU us/chunk", row.cpu_us_per_chunk_by_part),
-        ("memory MiB", row.memory_mib_by_part),
-    ):
-        each = ", ".join(f"{part} {amount:,.1f}" for part, amount in amounts.items())
-        lines.append(f"  {title}: {each}")
+    if not stage.body.stream:
+        return f"{OURS} by process: CPU us/request {_each(ours.cpu_us_per_request_by_part)}"
+    memory = ours.memory_mb_by_part
+    both = sum(memory[part] for part in COUNTED[OURS])
+    return (
+        f"{OURS} by process: CPU us/chunk {_each(ours.cpu_us_per_chunk_by_part)}; "
+        f"memory MB {_each(memory)}; {' + '.join(COUNTED[OURS])} {both:,.1f}"
+    )
+
+
+def _each(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{part} {amount:,.1f}" for part, amount in amounts.items())
+
+
+def aims_text(judged: Sequence[Aim]) -> str:
+    if not judged:
+        return "aims: none could be judged in this run"
+    lines = []
+    for name, title in TITLES.items():
+        of_list = [aim for aim in judged if aim.list == name]
+        if of_list:
+            lines += [f"{title}:", *map(_aim_line, of_list)]
     return "\n".join(lines)
 
 
-def aims_text(rows: Mapping[str, Row]) -> str:
-    lines = []
-    for aim in aims(rows):
-        verdict = "met" if aim.met else "NOT met"
-        lines.append(
-            f"  {aim.text}: {_ratio(aim.value)}, aim {_ratio(aim.limit)} or less: {verdict}"
-        )
-    return "\n".join(["aims:", *lines]) if lines else "aims: none could be judged in this run"
+def _aim_line(aim: Aim) -> str:
+    verdict = "met" if aim.met else "NOT met"
+    note = f" ({aim.note})" if aim.note else ""
+    value, limit = _amount(aim.value, aim.unit), _amount(aim.limit, aim.unit)
+    return f"  {aim.text}: {value}, aim {limit} or less: {verdict}{note}"
 
 
-def _ratio(value: float) -> str:
+def _amount(value: float, unit: str) -> str:
+    if unit:
+        return f"{value:,.0f} {unit}"
     return f"1/{1 / value:,.1f}" if 0 < value < 0.5 else f"{value:,.2f}"
 
 
 def plan_text(plan: Plan) -> str:
     return (
-        f"{plan.rounds} round(s), medians. Throughput: {plan.connections} connections for "
-        f"{plan.seconds:g} s. Latency: 1 connection, {plan.latency_requests} requests. Streams: "
-        f"{plan.streams} at once, {plan.chunks} chunks {plan.delay_ms} ms apart; memory is the most "
-        "that was seen then."
+        f"{plan.rounds} round(s), medians. Many connections: {plan.connections} for "
+        f"{plan.seconds:g} s. Latency: {plan.latency_requests} requests. Streams: {plan.chunks} "
+        f"chunks {plan.delay_ms} ms apart; memory is the most that was seen then, in 10^6 bytes. "
+        f"{OURS} counts {' and '.join(COUNTED[OURS])}, with recording and rate limits on."
     )
+
+
+def text_of(tables: Mapping[str, Table], outcome: Outcome) -> str:
+    names = dict.fromkeys([*tables, *outcome.left_out])
+    ordered = [stage for name, stage in STAGE_BY_NAME.items() if name in names]
+    texts = [stage_text(stage, tables.get(stage.name, {}), outcome) for stage in ordered]
+    return "\n\n".join(texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from typing_extensions import override
@@ -21,13 +22,14 @@ from bench.paths import (
 )
 from bench.processes import GATEWAY_CORE, LOAD_CORE, Program, need_program
 
+OPENAI, ANTHROPIC = "openai", "anthropic"  # what the upstream speaks
 LITELLM_KEY = "sk-bench-0123456789abcdef0123456789abcdef"
 
 
 class Server(Protocol):
     name: str
     port: int
-    headers: tuple[str, ...]
+    headers: Mapping[str, tuple[str, ...]]  # by what the upstream speaks; absent: cannot translate
 
     def start(self) -> None:
         """Returns when it listens. Raises BenchError with the reason if it cannot run here."""
@@ -49,7 +51,7 @@ class Direct:
 
     name = "direct"
     port = UPSTREAM_PORT
-    headers: tuple[str, ...] = ()
+    headers: Mapping[str, tuple[str, ...]] = MappingProxyType({OPENAI: ()})
 
     def start(self) -> None:
         pass
@@ -99,16 +101,23 @@ class Nginx(_OneProgram):
 class LiteLLM(_OneProgram):
     name = "litellm"
     port = LITELLM_PORT
-    headers: tuple[str, ...] = (f"Authorization: Bearer {LITELLM_KEY}",)
+    headers: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        dict.fromkeys((OPENAI, ANTHROPIC), (f"Authorization: Bearer {LITELLM_KEY}",))
+    )
 
     @override
     def start(self) -> None:
-        program = tools.litellm_program()
+        packages = tools.litellm_packages()
         config = RUN / "litellm.yaml"
         config.write_text(_filled(HERE / "litellm.yaml.in", upstream=UPSTREAM_URL, key=LITELLM_KEY))
-        command = [str(program), "--config", str(config), "--host", "127.0.0.1"]
+        start = "from litellm import run_server; run_server()"
+        command = [tools.base_python(), "-s", "-c", start, "--config", str(config)]
+        command += ["--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--num_workers", "1"]
         quiet = {
+            "PYTHONPATH": str(packages),
+            "AIOHTTP_CONNECTOR_LIMIT": "0",  # no limit: all streams at once
+            "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "0",
             "LITELLM_LOG": "ERROR",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "DISABLE_ADMIN_UI": "True",
@@ -123,10 +132,15 @@ class LiteLLM(_OneProgram):
 class Portkey(_OneProgram):
     name = "portkey"
     port = PORTKEY_PORT
-    headers: tuple[str, ...] = (
-        "Authorization: Bearer sk-bench",
-        "x-portkey-provider: openai",
-        f"x-portkey-custom-host: {UPSTREAM_URL}",
+    headers: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        {
+            provider: (
+                "Authorization: Bearer sk-bench",
+                f"x-portkey-provider: {provider}",
+                f"x-portkey-custom-host: {UPSTREAM_URL}",
+            )
+            for provider in (OPENAI, ANTHROPIC)
+        }
     )
 
     @override

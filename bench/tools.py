@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+import sysconfig
+import timeit
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from bench.paths import HERE, LOAD, LOGS, ROOT, UPSTREAM, WORK, BenchError
@@ -29,28 +32,45 @@ PORTKEY_PACKAGE = {
 INSTALL_TIMEOUT_S = 1800
 
 
+SOURCES = {
+    UPSTREAM: (HERE / "upstream.c", HERE / "answers.c"),
+    LOAD: (HERE / "load.c",),
+}
+CC_FLAGS = ("-O2", "-Wall", "-Wextra", "-std=gnu11")
+
+
 def build_programs() -> None:
     WORK.mkdir(exist_ok=True)
     compiler = need_program("cc")
-    for source, program in ((HERE / "upstream.c", UPSTREAM), (HERE / "load.c", LOAD)):
-        if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-            flags = ("-O2", "-Wall", "-Wextra", "-std=gnu11")
-            subprocess.run([compiler, *flags, "-o", str(program), str(source)], check=True)
+    newest = max(path.stat().st_mtime for path in HERE.glob("*.[ch]"))
+    for program, sources in SOURCES.items():
+        if not program.exists() or program.stat().st_mtime < newest:
+            command = [compiler, *CC_FLAGS, "-o", str(program), *map(str, sources)]
+            subprocess.run(command, check=True)
 
 
-def litellm_program() -> Path:
-    """Installs it on the first call. Raises BenchError with the reason if that is not possible."""
-    program = LITELLM_FOLDER / "bin" / "litellm"
-    if not program.exists():
+def base_python() -> str:
+    """The interpreter that also runs the hub here, without its virtualenv's packages."""
+    return str(Path(sys.executable).resolve())
+
+
+def litellm_packages() -> Path:
+    """Where it is installed, for `base_python`, so that both run on the same build of Python.
+
+    Installs it on the first call. Raises BenchError with the reason if that is not possible.
+    """
+    folder = "python{}.{}".format(*sys.version_info)
+    packages = LITELLM_FOLDER / "lib" / folder / "site-packages"
+    if not (packages / "litellm" / "proxy").exists():
         print("installing litellm ...", flush=True)
         _install("litellm", [sys.executable, "-m", "venv", "--clear", str(LITELLM_FOLDER)])
         pip = [str(LITELLM_FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         _install("litellm", [*pip, LITELLM])
-    return program
+    return packages
 
 
 def portkey_command() -> list[str]:
-    """As for litellm_program."""
+    """As for litellm_packages."""
     node, npm = need_program("node"), need_program("npm")
     start = PORTKEY_FOLDER / "node_modules/@portkey-ai/gateway/build/start-server.js"
     if not start.exists():
@@ -83,7 +103,7 @@ def _install(name: str, command: Sequence[str], folder: Path | None = None) -> N
 
 
 def versions(servers: Collection[str]) -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
+    found = {"python": python_build(sys.version, sysconfig.get_config_vars(), _has_libpython())}
     if "nginx" in servers:
         found["nginx"] = _said("nginx", "-v").rpartition("/")[2]
     if "litellm" in servers:
@@ -104,14 +124,46 @@ def _said(*command: str) -> str:
 
 
 def _litellm_version() -> str:
-    python = LITELLM_FOLDER / "bin" / "python"
-    code = "import importlib.metadata as m; print(m.version('litellm'))"
-    return _said(str(python), "-c", code) if python.exists() else ""
+    names = [path.name for path in litellm_packages().glob("litellm-*.dist-info")]
+    return names[0].removeprefix("litellm-").removesuffix(".dist-info") if names else ""
 
 
 def _portkey_version() -> str:
     package = PORTKEY_FOLDER / "node_modules/@portkey-ai/gateway/package.json"
     return str(json.loads(package.read_text())["version"]) if package.exists() else ""
+
+
+def python_build(version: str, built: Mapping[str, object], has_libpython: bool) -> str:
+    """Optimisation and where the interpreter lies move the figures of Python programs by a quarter.
+
+    Distributions may optimise without an option of that name, so the absence is told as what it is.
+    """
+    options = str(built.get("CONFIG_ARGS") or "")
+    named = [name for name in ("--enable-optimizations", "--with-lto") if name in options]
+    level = re.findall(r"-O[\w]+", str(built.get("PY_CORE_CFLAGS") or ""))
+    parts = [
+        f"built with {' and '.join(named)}" if named else "its build names no optimisations",
+        *([level[-1]] if level else []),
+        f"interpreter in {'libpython.so' if has_libpython else 'the executable'}",
+    ]
+    return f"{version.split()[0]} ({', '.join(parts)})"
+
+
+def _has_libpython() -> bool:
+    return "/libpython" in Path("/proc/self/maps").read_text()
+
+
+def loop_ms() -> float:
+    """The best time of a fixed loop: compares the speed of Pythons and machines between reports."""
+    return min(timeit.repeat(_LOOP, number=1, repeat=7)) * 1e3
+
+
+_LOOP = """
+seen = {}
+for i in range(200_000):
+    word = f"{i % 977}"
+    seen[word] = seen.get(word, 0) + len(word)
+"""
 
 
 def machine() -> str:

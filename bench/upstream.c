@@ -1,12 +1,14 @@
 /*
- * A stand-in for an inference provider: OpenAI's chat completions over HTTP/1.1 keep-alive.
+ * A stand-in for an inference provider over HTTP/1.1 keep-alive: OpenAI's chat completions, and
+ * Anthropic's messages at every path that ends in /messages.
  *
  *   upstream PORT CHUNKS DELAY_MS
  *
  * A plain request gets a canned answer of about 1 KB at once. A request with "stream":true gets
- * CHUNKS server-sent events of about 250 bytes, one write each and DELAY_MS apart, then an event
- * with the usage and [DONE]. The text of each event is "T" and the monotonic clock in nanoseconds,
- * so that a client on the same machine can tell how long the event was on its way.
+ * server-sent events of about 250 bytes (Anthropic's: 130), one write each and DELAY_MS apart, then
+ * the usage and the end. There are CHUNKS of them, or "max_tokens" if that is less. The text of each
+ * event is "T" and the monotonic clock in nanoseconds, so that a client on the same machine can tell
+ * how long the event was on its way.
  *
  * One thread around epoll. All streams have the same pace, so the queue of connections that wait
  * for their next event is always in the order of their due times.
@@ -26,41 +28,37 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "answers.h"
+
 #define LISTEN_BACKLOG 4096
 #define MOST_EVENTS 512
 #define MOST_REQUEST_BYTES (1 << 20)
+#define FIRST_BUFFER 8192
+/* The fields beside the messages are at the begin or the end of a body, so that no long prompt has
+ * to be searched for them. */
+#define SEARCHED_BYTES 4096
 
 typedef struct connection {
     int fd;
     int closed;              /* freed at the end of the round, or when its turn in the queue comes */
     int streaming;
     int queued;
-    int chunks_sent;
+    int chunks, chunks_sent;
+    wire format;
     uint64_t due_ns;
     struct connection *next; /* in the queue, or among the dead */
     char *in;
     size_t in_len, in_cap;
+    size_t needed;           /* bytes of the first request with its head, 0 while not known */
     char *out;               /* what the socket would not take yet */
     size_t out_len, out_cap, out_sent;
 } connection;
 
-static int poller, chunks_per_stream;
+static int poller, most_chunks;
 static uint64_t delay_ns;
 static connection *queue_head, *queue_tail, *dead;
-static char plain_answer[4096];
-static size_t plain_answer_len;
-
-static const char STREAM_HEAD[] =
-    "HTTP/1.1 200 OK\r\n"
-    "Content-Type: text/event-stream; charset=utf-8\r\n"
-    "Cache-Control: no-cache\r\n"
-    "x-request-id: req_0123456789\r\n"
-    "Transfer-Encoding: chunked\r\n\r\n";
-
-static const char CHUNK_START[] =
-    "data: {\"id\":\"chatcmpl-ABCDEFGHIJKLMNOPQRSTUVWX\",\"object\":\"chat.completion.chunk\","
-    "\"created\":1700000000,\"model\":\"bench-model\",\"system_fingerprint\":\"fp_0123456789\","
-    "\"choices\":[";
+static char plain[2][MOST_ANSWER_BYTES], head[2][MOST_ANSWER_BYTES];
+static size_t plain_len[2], head_len[2];
 
 static void *checked(void *memory) {
     if (memory == NULL) {
@@ -163,27 +161,29 @@ static void enqueue(connection *c) {
     queue_tail = c;
 }
 
+static void send_events(connection *c, const char *events, size_t length) {
+    char framed[MOST_ANSWER_BYTES + 32];
+    write_now_or_later(c, framed, add_http_chunk(framed, events, length));
+}
+
+static void send_begin(connection *c) {
+    char events[MOST_ANSWER_BYTES];
+    write_now_or_later(c, head[c->format], head_len[c->format]);
+    size_t length = stream_opening(c->format, events);
+    if (length) send_events(c, events, length);
+    if (!c->closed) enqueue(c);
+}
+
 static void send_content(connection *c) {
-    char event[1024], framed[1100];
-    int last = c->chunks_sent == chunks_per_stream - 1;
-    int n = sprintf(event,
-                    "%s{\"index\":0,\"delta\":{%s\"content\":\"T%016llu tok\"},"
-                    "\"logprobs\":null,\"finish_reason\":%s}]}\n\n",
-                    CHUNK_START, c->chunks_sent == 0 ? "\"role\":\"assistant\"," : "",
-                    (unsigned long long)now_ns(), last ? "\"stop\"" : "null");
+    char events[MOST_ANSWER_BYTES];
+    send_events(c, events, stream_content(c->format, events, c->chunks_sent, c->chunks, now_ns()));
     c->chunks_sent++;
-    write_now_or_later(c, framed, add_http_chunk(framed, event, (size_t)n));
     if (!c->closed) enqueue(c);
 }
 
 static void send_end(connection *c) {
-    char event[1024], framed[1200];
-    int n = sprintf(event,
-                    "%s],\"usage\":{\"prompt_tokens\":57,\"completion_tokens\":%d,"
-                    "\"total_tokens\":%d,\"prompt_tokens_details\":{\"cached_tokens\":16}}}\n\n",
-                    CHUNK_START, chunks_per_stream, chunks_per_stream + 57);
-    size_t length = add_http_chunk(framed, event, (size_t)n);
-    length += add_http_chunk(framed + length, "data: [DONE]\n\n", 14);
+    char events[MOST_ANSWER_BYTES], framed[MOST_ANSWER_BYTES + 32];
+    size_t length = add_http_chunk(framed, events, stream_ending(c->format, events, c->chunks));
     memcpy(framed + length, "0\r\n\r\n", 5);
     c->streaming = 0;
     write_now_or_later(c, framed, length + 5);
@@ -198,7 +198,7 @@ static void send_what_is_due(void) {
         if (queue_head == NULL) queue_tail = NULL;
         c->queued = 0;
         if (c->closed) release(c);
-        else if (c->chunks_sent < chunks_per_stream) send_content(c);
+        else if (c->chunks_sent < c->chunks) send_content(c);
         else send_end(c);
         if (c == last) break;
     }
@@ -206,55 +206,92 @@ static void send_what_is_due(void) {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static size_t length_of_request(connection *c, char *head_end, size_t head) {
+/* Finds `field` where the fields beside the messages are. */
+static const char *find_field(const char *body, size_t length, const char *field) {
+    size_t part = length < SEARCHED_BYTES ? length : SEARCHED_BYTES;
+    const char *found = memmem(body, part, field, strlen(field));
+    return found ? found : memmem(body + length - part, part, field, strlen(field));
+}
+
+/* The number behind `field`, which ends in a colon, or `otherwise`. A body is followed by a 0. */
+static int number_in(const char *body, size_t length, const char *field, int otherwise) {
+    const char *found = find_field(body, length, field);
+    return found ? atoi(found + strlen(field)) : otherwise;
+}
+
+static int wants_stream(const char *body, size_t length) {
+    const char *found = find_field(body, length, "\"stream\":");
+    if (found == NULL) return 0;
+    found += strlen("\"stream\":");
+    return strncmp(found + (*found == ' '), "true", 4) == 0;
+}
+
+/* The bytes of the request with its head; 0 if it is chunked and its end has not come yet. */
+static size_t length_of_request(connection *c, char *head_end, size_t head_bytes) {
     *head_end = 0;
-    char *field = strcasestr(c->in, "\r\ncontent-length:");
+    const char *field = strcasestr(c->in, "\r\ncontent-length:");
     size_t body = field ? strtoul(field + 17, NULL, 10) : 0;
     int chunked = field == NULL && strcasestr(c->in, "\r\ntransfer-encoding: chunked") != NULL;
     *head_end = '\r';
-    if (!chunked) return head + body;
-    char *end = memmem(c->in + head, c->in_len - head, "0\r\n\r\n", 5);
-    return end ? (size_t)(end + 5 - c->in) : SIZE_MAX;
+    if (!chunked) return head_bytes + body;
+    /* Nobody sends a second request before the answer, so the end is where the bytes end. */
+    int is_whole = c->in_len >= head_bytes + 5 && memcmp(c->in + c->in_len - 5, "0\r\n\r\n", 5) == 0;
+    return is_whole ? c->in_len : 0;
 }
 
-/* Answers the first whole request in the buffer and returns its length, or 0 if there is none. */
-static size_t answer_one(connection *c) {
-    char *head_end = memmem(c->in, c->in_len, "\r\n\r\n", 4);
-    if (head_end == NULL) return 0;
-    size_t head = (size_t)(head_end - c->in) + 4;
-    size_t total = length_of_request(c, head_end, head);
-    if (total > c->in_len) return 0;
-    const char *body = c->in + head;
-    size_t body_len = total - head;
-    if (memmem(body, body_len, "\"stream\":true", 13) || memmem(body, body_len, "\"stream\": true", 14)) {
-        c->streaming = 1;
-        c->chunks_sent = 0;
-        write_now_or_later(c, STREAM_HEAD, sizeof STREAM_HEAD - 1);
-        if (!c->closed) enqueue(c);
-    } else {
-        write_now_or_later(c, plain_answer, plain_answer_len);
+static void answer(connection *c, const char *body, size_t length) {
+    const char *line_end = memchr(c->in, '\r', c->in_len);
+    c->format = memmem(c->in, (size_t)(line_end - c->in), "/messages ", 10) ? ANTHROPIC : OPENAI;
+    if (!wants_stream(body, length)) {
+        write_now_or_later(c, plain[c->format], plain_len[c->format]);
+        return;
     }
-    return total;
+    int tokens = number_in(body, length, "\"max_tokens\":", most_chunks);
+    c->chunks = tokens > 0 && tokens < most_chunks ? tokens : most_chunks;
+    c->chunks_sent = 0;
+    c->streaming = 1;
+    send_begin(c);
+}
+
+/* Answers the first request in the buffer if it is whole. */
+static void answer_one(connection *c) {
+    char *head_end = memmem(c->in, c->in_len, "\r\n\r\n", 4);
+    if (head_end == NULL) return;
+    size_t head_bytes = (size_t)(head_end - c->in) + 4;
+    c->needed = length_of_request(c, head_end, head_bytes);
+    if (c->needed == 0 || c->needed > c->in_len) return;
+    char behind = c->in[c->needed];
+    c->in[c->needed] = 0;
+    answer(c, c->in + head_bytes, c->needed - head_bytes);
+    c->in[c->needed] = behind;
+    c->in_len -= c->needed;
+    memmove(c->in, c->in + c->needed, c->in_len);
+    c->needed = 0;
+}
+
+/* For all of the request where its length is known, and always one byte more than is read. */
+static void make_room(connection *c) {
+    size_t wanted = c->needed > c->in_len ? c->needed + 1 : c->in_len + FIRST_BUFFER / 2;
+    if (wanted <= c->in_cap) return;
+    c->in_cap = wanted > c->in_cap * 2 ? wanted : c->in_cap * 2;
+    c->in = checked(realloc(c->in, c->in_cap));
 }
 
 static void read_from(connection *c) {
-    if (c->in_cap - c->in_len < 4096) {
-        c->in_cap *= 2;
-        c->in = checked(realloc(c->in, c->in_cap));
-    }
-    ssize_t n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, 0);
-    if (n < 0 && errno == EAGAIN) return;
-    if (n <= 0 || c->in_len > MOST_REQUEST_BYTES) {
-        hang_up(c);
-        return;
-    }
-    c->in_len += (size_t)n;
-    if (c->streaming) return;
-    size_t used = answer_one(c);
-    if (used && !c->closed) {
-        memmove(c->in, c->in + used, c->in_len - used);
-        c->in_len -= used;
-    }
+    size_t room;
+    ssize_t n;
+    do {
+        make_room(c);
+        room = c->in_cap - c->in_len - 1;
+        n = recv(c->fd, c->in + c->in_len, room, 0);
+        if (n < 0 && errno == EAGAIN) return;
+        if (n <= 0 || c->in_len + (size_t)n > MOST_REQUEST_BYTES) {
+            hang_up(c);
+            return;
+        }
+        c->in_len += (size_t)n;
+        if (!c->streaming && c->in_len >= c->needed) answer_one(c);
+    } while (!c->closed && (size_t)n == room);
 }
 
 static void accept_all(int listener) {
@@ -265,7 +302,7 @@ static void accept_all(int listener) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         connection *c = checked(calloc(1, sizeof *c));
         c->fd = fd;
-        c->in_cap = 8192;
+        c->in_cap = FIRST_BUFFER;
         c->in = checked(malloc(c->in_cap));
         watch(c, EPOLL_CTL_ADD, EPOLLIN);
     }
@@ -273,24 +310,11 @@ static void accept_all(int listener) {
 
 /* --- start --------------------------------------------------------------------------------- */
 
-static void prepare_plain_answer(void) {
-    char text[521], body[2048];
-    for (int i = 0; i < 520; i++) text[i] = i % 6 == 5 ? ' ' : 'x';
-    text[520] = 0;
-    int n = sprintf(body,
-                    "{\"id\":\"chatcmpl-ABCDEFGHIJKLMNOPQRSTUVWX\",\"object\":\"chat.completion\","
-                    "\"created\":1700000000,\"model\":\"bench-model\","
-                    "\"system_fingerprint\":\"fp_0123456789\",\"choices\":[{\"index\":0,"
-                    "\"message\":{\"role\":\"assistant\",\"content\":\"%s\",\"refusal\":null},"
-                    "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{"
-                    "\"prompt_tokens\":57,\"completion_tokens\":100,\"total_tokens\":157,"
-                    "\"prompt_tokens_details\":{\"cached_tokens\":16,\"audio_tokens\":0},"
-                    "\"completion_tokens_details\":{\"reasoning_tokens\":0}}}",
-                    text);
-    plain_answer_len = (size_t)sprintf(plain_answer,
-                                       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                                       "x-request-id: req_0123456789\r\nContent-Length: %d\r\n\r\n%s",
-                                       n, body);
+static void prepare_answers(void) {
+    for (wire format = OPENAI; format <= ANTHROPIC; format++) {
+        plain_len[format] = plain_answer(format, plain[format]);
+        head_len[format] = stream_head(format, head[format]);
+    }
 }
 
 static int listen_on(int port) {
@@ -319,9 +343,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    chunks_per_stream = atoi(argv[2]);
+    most_chunks = atoi(argv[2]);
     delay_ns = (uint64_t)atoi(argv[3]) * 1000000u;
-    prepare_plain_answer();
+    prepare_answers();
     int listener = listen_on(atoi(argv[1]));
     poller = epoll_create1(0);
     struct epoll_event listening = {.events = EPOLLIN, .data.ptr = NULL};

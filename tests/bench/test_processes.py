@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.processes import has_ended, read_clock, resident_mib, tree_of, used_us
+from bench.processes import has_ended, read_clock, resident_mb, tree_of, used_us
 
 BUSY = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: pass']).wait()"
 
@@ -42,7 +42,7 @@ def test_a_childs_time_and_memory_count_with_its_parents(
             break
         time.sleep(0.01)
     assert used_us(before, read_clock(parent.pid)) > 1000
-    assert resident_mib(parent.pid) > resident_mib(child) > 0
+    assert resident_mb(parent.pid) > resident_mb(child) > 0
 
 
 def test_a_process_that_is_gone_used_nothing_and_is_known_to_have_ended() -> None:
@@ -55,7 +55,7 @@ def test_a_process_that_is_gone_used_nothing_and_is_known_to_have_ended() -> Non
     process.wait()
     assert has_ended(process.pid)
     assert read_clock(process.pid) == {}
-    assert resident_mib(process.pid) == 0
+    assert resident_mb(process.pid) == 0
 
 
 def test_time_before_the_measurement_is_not_counted() -> None:

@@ -1,85 +1,90 @@
-"""What the measurement makes of its samples: medians, sums over processes, ratios and verdicts."""
+"""What the measurement makes of its samples: medians, sums over processes, and its tables."""
 
 from __future__ import annotations
 
-import pytest
+import msgspec
 
-from bench.load import LoadReport
-from bench.report import Aim, aims, aims_text, rows_of, table
-from bench.stages import Sample
+from bench.figures import figures_of
+from bench.report import stage_text
+from bench.rounds import Outcome
+from bench.stages import STAGE_BY_NAME
+from tests.bench.samples import load, sample
 
-
-def load(*, done: int = 100, chunks: int = 0, p50_us: float = 100.0, errors: int = 0) -> LoadReport:
-    return LoadReport(
-        seconds=2.0,
-        done=done,
-        errors=errors,
-        chunks=chunks,
-        latency_p50_us=p50_us,
-        latency_p99_us=p50_us,
-        first_byte_p50_us=p50_us,
-        chunk_delay_p50_us=1.0,
-        chunk_delay_p99_us=2.0,
-        first_error="502 bad gateway" if errors else "",
-    )
-
-
-def sample(server: str, stage: str, report: LoadReport, **cpu_us: float) -> Sample:
-    return Sample(server, stage, report, cpu_us, dict.fromkeys(cpu_us, 10.0))
+THROUGHPUT = STAGE_BY_NAME["throughput"]
+STREAMS = STAGE_BY_NAME["streams-1000"]
 
 
 def test_the_median_round_counts() -> None:
     rounds = [sample("nginx", "throughput", load(), nginx=us) for us in (900.0, 1000.0, 5000.0)]
-    row = rows_of(rounds)["nginx"]
-    assert row.cpu_us_per_request == 10.0
-    assert row.requests_per_s == 50.0
+    figures = figures_of(rounds)["throughput"]["nginx"]
+    assert figures.cpu_us_per_request == 10.0
+    assert figures.requests_per_s == 50.0
+    assert figures.rounds == 3
 
 
 def test_our_recorder_is_counted_and_the_database_is_shown() -> None:
     ours = sample(
         "panelboard", "throughput", load(), gateway=5000.0, recorder=1000.0, postgres=700.0
     )
-    row = rows_of([ours])["panelboard"]
-    assert row.cpu_us_per_request == 60.0
-    assert row.cpu_us_per_request_by_part["postgres"] == 7.0
+    table = figures_of([ours])["throughput"]
+    assert table["panelboard"].cpu_us_per_request == 60.0
+    assert table["panelboard"].cpu_us_per_request_by_part["postgres"] == 7.0
+    text = stage_text(THROUGHPUT, table, Outcome())
+    assert "CPU us/request gateway 50.0, recorder 10.0, postgres 7.0" in text
+
+
+def test_memory_is_told_for_the_gateway_alone_and_with_the_recorder() -> None:
+    ours = sample("panelboard", "streams-1000", load(chunks=1000), gateway=1.0, recorder=1.0)
+    ours = msgspec.structs.replace(ours, resident_mb={"gateway": 60.0, "recorder": 41.0})
+    table = figures_of([ours])["streams-1000"]
+    assert table["panelboard"].memory_mb == 101.0
+    text = stage_text(STREAMS, table, Outcome())
+    assert "memory MB gateway 60.0, recorder 41.0; gateway + recorder 101.0" in text
 
 
 def test_added_latency_is_what_the_upstream_alone_does_not_take() -> None:
-    rows = rows_of(
+    table = figures_of(
         [
             sample("direct", "latency", load(p50_us=20.0)),
             sample("nginx", "latency", load(p50_us=110.0), nginx=1.0),
         ]
+    )["latency"]
+    assert table["direct"].added_p50_us is None
+    assert table["nginx"].added_p50_us == 90.0
+
+
+def test_stages_are_kept_apart() -> None:
+    tables = figures_of(
+        [
+            sample("nginx", "throughput", load(), nginx=1000.0),
+            sample("nginx", "prompts-100k", load(), nginx=9000.0),
+        ]
     )
-    assert rows["direct"].added_p50_us is None
-    assert rows["nginx"].added_p50_us == 90.0
+    assert tables["throughput"]["nginx"].cpu_us_per_request == 10.0
+    assert tables["prompts-100k"]["nginx"].cpu_us_per_request == 90.0
 
 
-def test_a_stage_without_a_good_answer_gives_no_figure() -> None:
-    failed = sample("nginx", "throughput", load(done=0, errors=3), nginx=100.0)
-    row = rows_of([failed])["nginx"]
-    assert row.cpu_us_per_request is None
-    assert row.errors == 3
-
-
-def test_an_aim_is_judged_only_when_both_figures_were_measured() -> None:
-    ours = sample("panelboard", "throughput", load(), gateway=5000.0, recorder=1000.0)
-    theirs = sample("litellm", "throughput", load(), litellm=600_000.0)
-    judged = aims(rows_of([ours, theirs]))
-    assert [aim.text for aim in judged] == ["CPU per request beside LiteLLM's"]
-    assert judged[0].value == pytest.approx(0.01)
-    assert aims(rows_of([theirs])) == []
-
-
-def test_an_aim_that_is_missed_is_said_plainly() -> None:
-    ours = sample("panelboard", "throughput", load(), gateway=50_000.0, recorder=0.0)
-    theirs = sample("portkey", "throughput", load(), portkey=200_000.0)
-    assert "NOT met" in aims_text(rows_of([ours, theirs]))
-    assert Aim("x", 2.5, 2.5).met
-
-
-def test_the_table_names_missing_peers_and_errors() -> None:
-    rows = rows_of([sample("nginx", "throughput", load(errors=2), nginx=100.0)])
-    text = table(rows, {"litellm": "could not be installed: no network"})
-    assert "litellm: missing, could not be installed: no network" in text
+def test_a_stage_says_who_is_left_out_of_it_and_why_and_who_was_measured_once() -> None:
+    table = figures_of([sample("nginx", "throughput", load(errors=1), nginx=100.0)])["throughput"]
+    outcome = Outcome(
+        left_out={"throughput": {"litellm": "it gives no answer"}, "claude": {"portkey": "500"}},
+        one_round={"throughput": ["nginx"]},
+    )
+    text = stage_text(THROUGHPUT, table, outcome)
+    assert "litellm: left out, it gives no answer" in text
+    assert "nginx: one round only" in text
     assert "nginx: first error: 502 bad gateway" in text
+    assert "portkey" not in text
+
+
+def test_columns_are_aligned_under_their_titles() -> None:
+    table = figures_of(
+        [
+            sample("direct", "throughput", load()),
+            sample("nginx", "throughput", load(), nginx=123_456.0),
+        ]
+    )["throughput"]
+    _, head, direct, nginx = stage_text(THROUGHPUT, table, Outcome()).splitlines()
+    end = head.index("CPU us/request") + len("CPU us/request")
+    assert direct[:end].endswith(" –")
+    assert nginx[:end].endswith(" 1,234.6")
