@@ -20,6 +20,7 @@ EXCLUSIONS = {
     "distillation": "Not known to allow other models to learn from its answers",
     "breaker_open": "Switched off for a moment after repeated failures",
     "cooling_down": "It asked us to wait (rate limit)",
+    "hub_refused": "It refused the hub's own key several times: an administrator has to look",
     "fallbacks_off": "Fallbacks are switched off, another one came first",
 }
 

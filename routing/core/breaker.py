@@ -1,6 +1,7 @@
 """The brake on one endpoint: closed, open after failures, half-open for one try at a time.
 
-A 429 is capacity, not ill health: it starts a cool-down and never opens the breaker.
+A 429 is capacity, not ill health: it starts a cool-down and never opens the breaker. A refusal of
+the hub's own account is neither: after some in a row the endpoint rests, until it is asked again.
 Times are monotonic seconds.
 """
 
@@ -20,6 +21,10 @@ JITTER_SHARE = 0.2
 SUCCESSES_TO_CLOSE = 2
 FORGIVE_AFTER_S = 60.0
 DEFAULT_COOLDOWN_S = 5.0
+FORCED_EVERY_S = 1.0  # an endpoint that is out is tried this often where there is no other
+ACCEPTED_FACTOR = 2.0  # such tries may be this many times those that succeed
+REFUSALS_TO_REST = 3
+REFUSED_REST_S = 60.0
 LONGEST_COOLDOWN_S = 60.0
 
 
@@ -39,11 +44,13 @@ class Breaker:
         "_ejections",
         "_probe_started",
         "_probe_wins",
+        "_refusals",
         "_window",
         "cooling_until",
         "is_calm",
         "last_failure_at",
         "open_until",
+        "refused_until",
         "state",
     )
 
@@ -51,7 +58,9 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self.open_until = 0.0
         self.cooling_until = 0.0
+        self.refused_until = 0.0
         self.last_failure_at = 0.0
+        self._refusals = 0
         self._consecutive = 0
         self._ejections = 0
         self._probe_wins = 0
@@ -90,19 +99,42 @@ class Breaker:
         """All that decides whether tries are let through, now and later."""
         return self.state, self.open_until, self.cooling_until, self._probe_started
 
-    def on_start(self, now: float) -> None:
-        if self.state is not BreakerState.CLOSED and now >= self.open_until:
+    def on_start(self, now: float, chance: float = 0.0) -> bool:
+        """Whether a try may begin now; if so, it has begun. `chance` is a random number in 0..1.
+
+        An endpoint that is out and yet chosen (there is no other) is tried once a second, and more
+        often only as far as tries succeed.
+        """
+        if self.state is BreakerState.CLOSED:
+            return True
+        if not self._has_free_try(now) and chance < self._reject_share(now):
+            return False
+        if now >= self.open_until:
             self.state = BreakerState.HALF_OPEN
-            self._probe_started = now
+        self._probe_started = now
+        return True
+
+    def _has_free_try(self, now: float) -> bool:
+        started = self._probe_started
+        if started is not None and now - started <= FIRST_EJECTION_S:
+            return False
+        return now >= self.open_until or now - self.last_failure_at >= FORCED_EVERY_S
+
+    def _reject_share(self, now: float) -> float:
+        """Client-side throttling as in Google's SRE book, over the window of the breaker."""
+        failures, successes = self._recent(now)
+        tries = failures + successes
+        return max(0.0, (tries - ACCEPTED_FACTOR * successes) / (tries + 1))
 
     def on_success(self, now: float) -> None:
-        self._consecutive = 0
+        self._consecutive = self._refusals = 0
         if self.state is BreakerState.CLOSED:
             if self._window:
                 self._second(now).successes += 1
             self._forgive(now)
             self.is_calm = not self._window and not self._ejections
             return
+        self._second(now).successes += 1
         self._probe_started = None
         self._probe_wins += 1
         if self._probe_wins >= SUCCESSES_TO_CLOSE:
@@ -113,17 +145,30 @@ class Breaker:
         self.is_calm = False
         self.last_failure_at = now
         self._clean_since = now
+        self._second(now).failures += 1
+        if self.state is BreakerState.OPEN and now < self.open_until:
+            self._probe_started = None  # it was forced, and takes nothing from the endpoint's time
+            return
         if self.state is not BreakerState.CLOSED:
             self._eject(now, jitter)
             return
         self._consecutive += 1
-        self._second(now).failures += 1
         if self._consecutive >= CONSECUTIVE_FAILURES or self._mostly_failing():
             self._eject(now, jitter)
 
     def on_neutral(self) -> None:
         """A try that says nothing about health (a client error, a client that left)."""
         self._probe_started = None
+
+    def on_refused(self, now: float, jitter: float) -> None:
+        """The provider refused the hub's account: its key, or its money."""
+        self.is_calm = False
+        self._probe_started = None
+        self._refusals += 1
+        if self._refusals >= REFUSALS_TO_REST:
+            rest = REFUSED_REST_S * (1 + JITTER_SHARE * jitter)
+            self.refused_until = max(self.refused_until, now + rest)
+            self.cooling_until = max(self.cooling_until, self.refused_until)
 
     def on_capacity(self, now: float, retry_after_s: float | None) -> None:
         wait = DEFAULT_COOLDOWN_S if retry_after_s is None else retry_after_s
@@ -141,9 +186,14 @@ class Breaker:
         return window[-1]
 
     def _mostly_failing(self) -> bool:
-        failures = sum(second.failures for second in self._window)
-        n = failures + sum(second.successes for second in self._window)
+        failures, successes = self._recent(self._window[-1].began_at)
+        n = failures + successes
         return n >= WINDOW_MIN_SAMPLES and failures >= n * WINDOW_FAILURE_SHARE
+
+    def _recent(self, now: float) -> tuple[int, int]:
+        """Failures and successes of the window."""
+        seconds = [one for one in self._window if one.began_at >= now - WINDOW_S]
+        return sum(one.failures for one in seconds), sum(one.successes for one in seconds)
 
     def _eject(self, now: float, jitter: float) -> None:
         self._ejections += 1

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from routing.core.catalog import Endpoint
+from routing.core.policies import PolicyDocument
 
 
 class Exclusion(StrEnum):
@@ -29,6 +30,7 @@ class Exclusion(StrEnum):
     DISTILLATION = "distillation"  # the model's licence is not known to let others learn from it
     BREAKER_OPEN = "breaker_open"
     COOLING_DOWN = "cooling_down"  # a 429 asked us to wait
+    HUB_REFUSED = "hub_refused"  # the provider refused the hub's key or account several times
     FALLBACKS_OFF = "fallbacks_off"
 
 
@@ -69,6 +71,7 @@ class Plan(msgspec.Struct, frozen=True):
     record: bytes  # the decision as JSON, as the log stores it
     shadow: Endpoint | None = None  # see core.shadow
     max_attempts: int = 1  # of the settings that hold for this request, retries included
+    special: PolicyDocument | None = None  # those settings, where they say how to try
 
 
 _encode = msgspec.json.Encoder().encode
@@ -82,13 +85,18 @@ def to_json(decision: Decision) -> bytes:
 class Splicer:
     """Plans that differ in nothing but the order: the rest is encoded once."""
 
-    __slots__ = ("_after", "_before", "_max_attempts", "_shadow", "_undecided")
+    __slots__ = ("_after", "_before", "_max_attempts", "_shadow", "_special", "_undecided")
 
     def __init__(
-        self, undecided: Decision, shadow: Endpoint | None = None, max_attempts: int = 1
+        self,
+        undecided: Decision,
+        shadow: Endpoint | None = None,
+        max_attempts: int = 1,
+        special: PolicyDocument | None = None,
     ) -> None:
         self._undecided = undecided
         self._shadow = shadow
+        self._special = special
         self._max_attempts = max_attempts
         fields = msgspec.structs.astuple(undecided)
         self._before = _encode(fields[:_ORDER])[:-1] + b","
@@ -98,4 +106,4 @@ class Splicer:
         order = tuple([endpoint.id for endpoint in attempts])
         decision = msgspec.structs.replace(self._undecided, order=order)
         record = self._before + _encode(order) + self._after
-        return Plan(attempts, decision, record, self._shadow, self._max_attempts)
+        return Plan(attempts, decision, record, self._shadow, self._max_attempts, self._special)

@@ -72,6 +72,10 @@ COUNTS_AGAINST_HEALTH = frozenset(
 )
 
 
+SPENDS_RETRIES = COUNTS_AGAINST_HEALTH | {FailureClass.CAPACITY}  # another try could have helped
+REFUSES_THE_HUB = frozenset({FailureClass.CREDENTIAL, FailureClass.BILLING})
+
+
 class UpstreamError(Exception):
     """One attempt failed. `message` is for our log and receipt; it may quote the provider."""
 

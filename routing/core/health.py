@@ -16,7 +16,12 @@ import msgspec
 
 from routing.core.breaker import Breaker
 from routing.core.catalog import Endpoint, Stats
-from routing.core.errors import COUNTS_AGAINST_HEALTH, FailureClass
+from routing.core.errors import (
+    COUNTS_AGAINST_HEALTH,
+    REFUSES_THE_HUB,
+    SPENDS_RETRIES,
+    FailureClass,
+)
 
 HALF_LIFE_S = 300.0
 REBASE_S = 100 * HALF_LIFE_S
@@ -27,6 +32,7 @@ RETRY_TOKENS = 10.0
 RETRY_COST = 1.0
 RETRY_EARNED = 0.1
 RETRY_FLOOR = 5.0
+RETRY_TRUSTED = 8.0
 
 
 class Numbers(msgspec.Struct, frozen=True):
@@ -184,12 +190,15 @@ class HealthBook:
         book = self._books.get(endpoint_id)
         return book is None or book.breaker.is_quiet(now)
 
-    def on_start(self, endpoint_id: int, now: float) -> None:
+    def on_start(self, endpoint_id: int, now: float) -> bool:
+        """Whether a try may begin now: the last endpoint that is left is held back, not out."""
         breaker = self.of(endpoint_id).breaker
-        if not breaker.is_calm:
-            before = breaker.gate
-            breaker.on_start(now)
-            self.changes += breaker.gate != before
+        if breaker.is_calm:
+            return True
+        before = breaker.gate
+        may_start = breaker.on_start(now, self._rng.random())
+        self.changes += breaker.gate != before
+        return may_start
 
     def on_success(
         self, endpoint_id: int, now: float, ttft_ms: float | None, speed_tps: float | None
@@ -232,15 +241,25 @@ class HealthBook:
             book.seen += 1
             book.success.add(0.0, book.gain(now))
             book.breaker.on_failure(now, self._rng.random())
+        elif failure in REFUSES_THE_HUB:
+            book.breaker.on_refused(now, self._rng.random())
         else:
             book.breaker.on_neutral()
         self.changes += book.breaker.gate != before
-        if failure is not FailureClass.CLIENT:
+        if failure in SPENDS_RETRIES:
             book.retry_tokens = max(book.retry_tokens - RETRY_COST, 0.0)
 
     def may_retry(self, endpoint_id: int) -> bool:
         """The retry budget of gRPC A6: retries stop when failures outrun successes."""
         return self.of(endpoint_id).retry_tokens > RETRY_FLOOR
+
+    def is_trusted(self, endpoint_id: int) -> bool:
+        """It hardly failed of late, so that going there instead cannot feed a storm of retries."""
+        return self.of(endpoint_id).retry_tokens >= RETRY_TRUSTED
+
+    def outcomes(self, endpoint_id: int) -> int:
+        """How many tries there ended well or badly, since this process began."""
+        return self.of(endpoint_id).seen
 
     def forget_missing(self, endpoint_ids: frozenset[int]) -> None:
         """Called when the snapshot changes, so that memory stays bounded."""

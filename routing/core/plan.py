@@ -158,7 +158,8 @@ class _Planner:
         if not self.groups:
             raise refusal(self.facts, decision, self.health, self.moment.monotonic_s)
         limit = self.document.max_attempts if self._allow_fallbacks() else 1
-        finish = Splicer(decision, self.shadow, self.document.max_attempts).plan
+        special = self.document if self.document.says_how_to_try else None
+        finish = Splicer(decision, self.shadow, self.document.max_attempts, special).plan
         return DrawTree(self.groups, limit, finish, self.document)
 
     def _rule_name(self) -> str:
@@ -170,6 +171,8 @@ class _Planner:
     def _brake(self, endpoint: Endpoint) -> Verdict | None:
         breaker = self.health.of(endpoint.id).breaker
         now = self.moment.monotonic_s
+        if now < breaker.refused_until:
+            return Exclusion.HUB_REFUSED, f"asked again in {breaker.refused_until - now:.0f} s"
         if breaker.is_cooling(now):
             return Exclusion.COOLING_DOWN, f"for {breaker.cooling_until - now:.0f} s after a 429"
         if not breaker.allows(now):
@@ -180,9 +183,10 @@ class _Planner:
     def _release_brake(self) -> None:
         """Panic rule: with everything braked, the least recently failed endpoint is tried anyway.
 
-        Where all are cooling down after a 429 there is nothing to try: the client is told when.
+        How often is for its breaker to say. Where all are cooling down after a 429 there is nothing
+        to try: the client is told when.
         """
-        opened = [e for e, brake in self.braked if brake is Exclusion.BREAKER_OPEN]
+        opened = [e for e, brake in self.braked if brake is not Exclusion.COOLING_DOWN]
         if opened:
             longest_ago = min(opened, key=lambda e: self.health.of(e.id).breaker.last_failure_at)
             self.groups.append(Group((longest_ago,)))

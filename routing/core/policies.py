@@ -62,6 +62,23 @@ class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_usd_per_day: str = "1"  # decimal string, of each gateway process
 
 
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of one request; None leaves the limit as the provider or the hub has it. See core.deadlines."""
+
+    first_content_s: float | None = None
+    idle_s: float | None = None
+    progress_s: float | None = None
+    total_s: float | None = None
+
+
+class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second attempt at the next endpoint when the first one is late, before anything was sent."""
+
+    after_ms: float | None = None  # None: when 95 of 100 answers of the endpoint would have begun
+    max_share: float = 0.05  # of the requests that may be hedged
+    max_usd_per_day: str = "1"  # decimal string, of each gateway process, by expected cost
+
+
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an admin writes. A request may narrow the filters further, never widen them."""
 
@@ -86,6 +103,17 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stable_by: str = ""  # "conversation" | "key": draw the same endpoint for it each time
     shadow: Shadow | None = None
     rules: tuple[Rule, ...] = ()  # the first that matches changes what it names
+    retry_unanswered: bool | None = None  # once more what was sent and not answered; None: by kind
+    timeouts: Timeouts | None = None
+    hedge: Hedge | None = None  # None: never, unless a request asks for it
+    resume: bool = False  # a stream that is cut goes on at another endpoint, marked
+
+    @property
+    def says_how_to_try(self) -> bool:
+        """Whether the attempts themselves differ from the usual, not only where they go."""
+        return self.resume or any(
+            setting is not None for setting in (self.retry_unanswered, self.timeouts, self.hedge)
+        )
 
     @property
     def has_max_price(self) -> bool:

@@ -9,7 +9,7 @@ from routing.core.errors import HubError
 from routing.core.health import HealthBook
 from routing.core.request import RequestFacts
 
-BRAKES = frozenset({Exclusion.BREAKER_OPEN, Exclusion.COOLING_DOWN})
+BRAKES = frozenset({Exclusion.BREAKER_OPEN, Exclusion.COOLING_DOWN, Exclusion.HUB_REFUSED})
 
 
 class NoEndpointLeft(HubError):

@@ -10,6 +10,7 @@ class Attempt:
     __slots__ = (
         "answer_at",
         "content_at",
+        "credential_id",
         "dropped",
         "endpoint",
         "frames_seen",
@@ -32,6 +33,7 @@ class Attempt:
         self.no = no
         self.sent_at = sent_at
         self.started_wall = started_wall  # Unix seconds
+        self.credential_id = 0
         self.status: int | None = None
         self.headers_at: float | None = None
         self.content_at: float | None = None  # first content, reasoning or tool-call delta

@@ -55,6 +55,17 @@ def our_fault() -> HubError:
     )
 
 
+def stopping() -> HubError:
+    return HubError(
+        503,
+        "gateway_stopping",
+        "This gateway is restarting. Try again",
+        kind="server_error",
+        retry_after_s=1.0,
+        should_retry=True,
+    )
+
+
 def client_error(failed: UpstreamError, provider: str, attempts: int) -> HubError:
     """The honest last word after every attempt failed. A provider's 401 is never the client's."""
     build = _BUILDERS.get(failed.failure, _unavailable)

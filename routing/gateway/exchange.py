@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, StreamReader
 from routing.adapters.registry import adapter_for
 from routing.adapters.sse import looks_like_stream
 from routing.core.catalog import Endpoint
+from routing.core.deadlines import Deadlines
 from routing.core.errors import (
-    FAILS_OVER,
+    REFUSES_THE_HUB,
     BrokenAnswer,
     FailureClass,
+    HubError,
     UpstreamError,
-    UpstreamTimeout,
 )
+from routing.core.policies import PolicyDocument
+from routing.gateway.answer_headers import JSON_TYPE, fixed_headers
 from routing.gateway.asgi import FixedHeaders, Sink
 from routing.gateway.attempt import Attempt
-from routing.gateway.errors import broken_off, client_error, error_event
+from routing.gateway.errors import broken_off, client_error, error_event, stopping
 from routing.gateway.explain import decision_headers
+from routing.gateway.lateness import late, narrowed
 from routing.gateway.limits import limit_headers
 from routing.gateway.recording import Money, decimal_text, outcome_of
+from routing.gateway.retrying import Retries
 from routing.gateway.scribe import Scribe
 from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
 from routing.surfaces.base import Voice, VoiceStream
@@ -36,18 +40,6 @@ MAX_ERROR_BYTES = 256 * 2**10
 PROGRESS_CHARS = 4096  # a progress record at least this often,
 PROGRESS_S = 0.75  # and this often: with the tick, none is more than a second old
 DRAIN_S = 1.0  # after the last event: how long the connection may take to become reusable
-BACKOFF_FIRST_S = 0.25
-BACKOFF_LONGEST_S = 8.0
-RETRIED_AT_THE_SAME = frozenset({FailureClass.CONNECT, FailureClass.TRANSIENT})
-
-STREAM_HEADERS: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
-
-
-JSON_TYPE = b"application/json"
 
 
 class Exchange:
@@ -56,8 +48,10 @@ class Exchange:
     __slots__ = (
         "call",
         "draining_until",
+        "retries",
         "scribe",
         "sink",
+        "special",
         "speech",
         "stop",
         "task",
@@ -66,9 +60,17 @@ class Exchange:
     )
 
     def __init__(
-        self, scribe: Scribe, sink: Sink, call: ChatCall, voice: Voice | None = None
+        self,
+        scribe: Scribe,
+        sink: Sink,
+        call: ChatCall,
+        voice: Voice | None = None,
+        special: PolicyDocument | None = None,
     ) -> None:
-        """`voice` turns answers into the client's dialect where that is not OpenAI chat."""
+        """`voice` turns answers into the client's dialect where that is not OpenAI chat.
+
+        `special` are the policy's settings, where they say how to try (see `core.decision.Plan`).
+        """
         self.scribe = scribe
         self.sink = sink
         self.call = call
@@ -78,15 +80,19 @@ class Exchange:
         self.stop: UpstreamError | None = None  # why we cancelled our own task
         self.writing_since: float | None = None
         self.draining_until: float | None = None
+        self.special = special
+        self.retries: Retries | None = None  # once something has failed
 
     # --- the loop -----------------------------------------------------------------------------
     async def run(self, attempts: Sequence[Endpoint], max_attempts: int) -> None:
         """Raises HubError when every attempt failed before the first byte to the client."""
-        queue, no = list(attempts), 0
+        queue, no, refused = list(attempts), 0, self.scribe.gateway.refused_keys
         while True:
             endpoint = queue.pop(0)
             adapter = adapter_for(endpoint.provider.dialect, endpoint.kind)
             credential = endpoint.credentials[0]
+            if refused.until:
+                credential = refused.choose(endpoint, self.scribe.gateway.monotonic())
             try:
                 if self.voice is not None:
                     self._refuse_losses(adapter, endpoint)
@@ -99,14 +105,41 @@ class Exchange:
             error = await self._try(adapter, endpoint, no, built, credential.id)
             if error is None:
                 return
+            if error is RESTING:
+                no -= 1
+                if queue:
+                    continue
+                raise self._none_to_try()
             if self.sink.started:
                 await self._break_off(endpoint, error)
                 return
-            delay_s = self._next(error, endpoint, queue, no, max_attempts)
+            if error.failure is FailureClass.CANCELLED:
+                self._nobody_waits(error)
+                return
+            delay_s = self._next(error, queue, max_attempts)
             if delay_s is None:
-                raise client_error(error, endpoint.provider.name, no)
+                raise self._last_word(error, endpoint, no)
             if delay_s:
                 await asyncio.sleep(delay_s)
+
+    def _none_to_try(self) -> HubError:
+        """Every endpoint that was left is out, and is tried by others just now."""
+        wait_s = 1.0 + 4.0 * self.scribe.gateway.rng.random()
+        return HubError(
+            503,
+            "temporarily_unavailable",
+            f"Every endpoint of {self.scribe.facts.model} has failed just now and is tried with "
+            f"few requests until it answers again. Try again in {wait_s:.0f} s",
+            kind="server_error",
+            retry_after_s=wait_s,
+            should_retry=True,
+        )
+
+    def _nobody_waits(self, error: UpstreamError) -> None:
+        """The client left before it got anything. Raises HubError where it was we who left."""
+        if error.code == _STOPPING.code:
+            raise stopping()
+        self.scribe.request_done(outcome_of(error), 499, error.code)
 
     def _refuse_losses(self, adapter: Adapter, endpoint: Endpoint) -> None:
         """Raises UpstreamError(CLIENT) where too much of the request would stay behind."""
@@ -124,28 +157,30 @@ class Exchange:
                 was_sent=False,
             )
 
-    def _next(
-        self,
-        error: UpstreamError,
-        endpoint: Endpoint,
-        queue: list[Endpoint],
-        no: int,
-        max_attempts: int,
-    ) -> float | None:
+    def _next(self, error: UpstreamError, queue: list[Endpoint], max_attempts: int) -> float | None:
         """Seconds to wait before the next attempt, or None when this was the last."""
-        if error.failure not in FAILS_OVER or no >= max_attempts:
+        attempt, gateway = self.scribe.attempt, self.scribe.gateway
+        if attempt is None or attempt.no >= max_attempts:
             return None
-        if error.failure is FailureClass.CONTEXT:
-            window = endpoint.context_window or 0
-            queue[:] = [other for other in queue if (other.context_window or 0) > window]
-        if queue:
-            return 0.0
-        gateway = self.scribe.gateway
-        if error.failure not in RETRIED_AT_THE_SAME or not gateway.health.may_retry(endpoint.id):
+        if self.retries is None:
+            wanted = None if self.special is None else self.special.retry_unanswered
+            self.retries = Retries(gateway.retries, gateway.rng, self.call.kind, wanted)
+        now = gateway.monotonic()
+        has_other = gateway.refused_keys.has_other(attempt.endpoint, now)
+        wait_s = self.retries.next_wait_s(
+            error, attempt, queue, now, has_other_credential=has_other
+        )
+        total_s = self.limits_of(attempt.endpoint).total_s
+        if wait_s and total_s and now + wait_s >= self.scribe.received_at + total_s:
             return None
-        queue.append(endpoint)
-        ceiling_s = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** (no - 1))
-        return float(gateway.rng.random() * ceiling_s)
+        return wait_s
+
+    def _last_word(self, error: UpstreamError, endpoint: Endpoint, no: int) -> HubError:
+        told = client_error(error, endpoint.provider.name, no)
+        if self.retries is not None and self.retries.is_out_of_budget:
+            told.should_retry = False
+            told.detail = {**(told.detail or {}), "retry_budget": "exhausted"}
+        return told
 
     # --- one attempt --------------------------------------------------------------------------
     async def _try(
@@ -157,8 +192,10 @@ class Exchange:
         attempt.dropped = built.dropped
         if self.voice is not None and not speaks_natively(self.call, adapter):
             attempt.dropped = (*built.dropped, *self.voice.uncarried)
+        if not gateway.health.on_start(endpoint.id, attempt.sent_at):
+            return RESTING
+        attempt.credential_id = credential_id
         self.scribe.intend(attempt, credential_id)
-        gateway.health.on_start(endpoint.id, attempt.sent_at)
         try:
             answer = await gateway.upstream.send(self._request(attempt, built))
             try:
@@ -178,16 +215,22 @@ class Exchange:
         if attempt.settled:
             return None  # the answer was complete; only the connection's end went wrong
         self.scribe.failed(attempt, error)
+        if error.failure in REFUSES_THE_HUB:
+            gateway = self.scribe.gateway
+            gateway.refused_keys.refuse(attempt.credential_id, gateway.monotonic())
         return error
 
     def _request(self, attempt: Attempt, built: BuiltRequest) -> UpstreamRequest:
         provider = attempt.endpoint.provider
+        deadlines = self.scribe.gateway.deadlines_for(attempt.endpoint)
+        if self.special is not None:
+            deadlines = narrowed(deadlines, self.special)
         return UpstreamRequest(
             "POST",
             provider.base_url + built.path,
             built.headers,
             built.body,
-            self.scribe.gateway.deadlines_for(provider),
+            deadlines,
             b"%b-%d" % (self.scribe.request_id_text, attempt.no),
         )
 
@@ -361,33 +404,15 @@ class Exchange:
         attempt = self.scribe.attempt
         if attempt is None or self.stop is not None:
             return
-        late = self._late(attempt, now)
-        if late is not None:
-            self._interrupt(late)
+        too_late = late(self, attempt, now)
+        if too_late is not None:
+            self._interrupt(too_late)
         elif not attempt.settled and now - attempt.progress_at >= PROGRESS_S:
             self.scribe.progress(attempt, now)
 
-    def _late(self, attempt: Attempt, now: float) -> UpstreamError | None:
-        limits = self.scribe.gateway.deadlines_for(attempt.endpoint.provider)
-        if self.writing_since is not None:
-            if now - self.writing_since > limits.client_write_s:
-                return UpstreamError(
-                    FailureClass.CANCELLED, "the client stopped reading", code="client_stalled"
-                )
-        elif attempt.settled:
-            if self.draining_until is not None and now > self.draining_until:
-                return UpstreamTimeout("drain", "the connection was not closed in time")
-        elif now - self.scribe.received_at > limits.total_s:
-            return UpstreamTimeout("total", f"not finished after {limits.total_s:g} s")
-        elif attempt.content_at is None:
-            waits = self.call.stream or attempt.headers_at is None
-            if waits and now - attempt.sent_at > limits.first_content_s:
-                return UpstreamTimeout(
-                    "first_content", f"no content after {limits.first_content_s:g} s"
-                )
-        elif attempt.silent_for_s(now) > limits.progress_s:
-            return UpstreamTimeout("progress", f"no content for {limits.progress_s:g} s")
-        return None
+    def limits_of(self, endpoint: Endpoint) -> Deadlines:
+        limits = self.scribe.gateway.deadlines_for(endpoint)
+        return limits if self.special is None else narrowed(limits, self.special)
 
     def _client_left(self) -> None:
         attempt = self.scribe.attempt
@@ -414,37 +439,9 @@ def speaks_natively(call: ChatCall, adapter: Adapter) -> bool:
     return call.native is not None and call.native.dialect == adapter.dialect
 
 
-@lru_cache(maxsize=4096)
-def fixed_headers(
-    stream: bool,
-    provider: str,
-    model: str,
-    policy: str,
-    attempts: int,
-    dropped: tuple[str, ...],
-    simulated: bool,
-    content_type: bytes = JSON_TYPE,
-) -> FixedHeaders:
-    """What answers of one endpoint under one policy have in common."""
-    headers = [
-        *(STREAM_HEADERS if stream else ((b"content-type", content_type),)),
-        (b"x-panelboard-provider", _header_text(provider)),
-        (b"x-panelboard-model", _header_text(model)),
-        (b"x-panelboard-policy", _header_text(policy)),
-        (b"x-panelboard-attempts", b"%d" % attempts),
-    ]
-    if dropped:
-        headers.append((b"x-panelboard-dropped-params", _header_text(",".join(dropped))))
-    if simulated:
-        headers.append((b"x-panelboard-simulated", b"true"))
-    return FixedHeaders(headers)
-
-
-def _header_text(text: str) -> bytes:
-    """Nothing in a header value may end the line: names come from files, people and clients."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text).encode()
-
-
 _STOPPING = UpstreamError(
     FailureClass.CANCELLED, "the gateway is stopping", code="gateway_stopping"
+)
+RESTING = UpstreamError(  # no attempt was made
+    FailureClass.TRANSIENT, "the endpoint is tried too often", code="resting", was_sent=False
 )

@@ -95,16 +95,19 @@ def money_of_failure(
     output_chars: int,
     input_estimate: int,
     price: Callable[[Usage], Money],
+    *,
+    unanswered: bool = False,
 ) -> Money:
     """What a failed attempt costs: what the provider said or sent, never a guess of more.
 
     Output that reached us is charged. An attempt that was sent and stayed silent costs nothing
-    here but is marked as an estimate, so that the provider is asked for the truth later.
+    here but is marked as an estimate, so that the provider is asked for the truth later: it was
+    cancelled, or `unanswered`.
     """
     said_something = usage.input_total is not None or usage.output_total is not None
     if output_chars or said_something:
         return price(completed(usage, input_estimate, output_chars))
-    if error.was_sent and error.failure in (FailureClass.TIMEOUT, FailureClass.CANCELLED):
+    if unanswered or (error.was_sent and error.failure is FailureClass.CANCELLED):
         return Money(Usage(source=UsageSource.ESTIMATED), NO_CHARGE, CostStatus.ESTIMATED)
     return NO_MONEY
 

@@ -125,7 +125,7 @@ async def _ask_provider(
                     endpoint.provider.base_url + built.path,
                     built.headers,
                     built.body,
-                    gateway.deadlines_for(endpoint.provider),
+                    gateway.deadlines_for(endpoint),
                 )
             )
             try:

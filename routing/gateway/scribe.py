@@ -22,6 +22,7 @@ from routing.gateway.recording import (
     output_speed_tps,
     price_usage,
 )
+from routing.gateway.retrying import went_unanswered
 from routing.gateway.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ class Scribe:
             chars,
             self.facts.input_tokens,
             lambda full: self.price(attempt, full, chars, tier),
+            unanswered=went_unanswered(error, attempt),
         )
         self.gateway.spool.append(
             self._end_of(

@@ -15,7 +15,7 @@ import msgspec
 
 from routing.adapters.base import ChatCall, Headers
 from routing.adapters.wire import forget_headers
-from routing.core.catalog import Caller, Endpoint, Provider, Snapshot
+from routing.core.catalog import Caller, Endpoint, Snapshot
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.decision import Decision, to_json
 from routing.core.errors import FailureClass, HubError, UpstreamError
@@ -29,13 +29,16 @@ from routing.core.record import Outcome
 from routing.core.request import RequestFacts
 from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.auth import caller_of, digest_in
-from routing.gateway.errors import error_body, error_headers, our_fault
+from routing.gateway.credentials import RefusedKeys
+from routing.gateway.errors import error_body, error_headers, our_fault, stopping
 from routing.gateway.exchange import Exchange
 from routing.gateway.explain import explain_refusal
+from routing.gateway.lateness import deadlines_of
 from routing.gateway.limits import refusal_headers
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.preferences import facts_for
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
+from routing.gateway.retrying import RetryBudgets
 from routing.gateway.scribe import NO_FACTS, Scribe
 from routing.gateway.shadow import Shadows
 from routing.gateway.spool import SpoolFull
@@ -89,11 +92,13 @@ class Gateway:
         self.monotonic = monotonic
         self.wall = wall
         self.health = HealthBook(self.rng)
+        self.retries = RetryBudgets(self.health)
+        self.refused_keys = RefusedKeys()
         self.plans = PlanMemo()
         self.shadows = Shadows(self)
         self.running: set[Exchange] = set()
         self.is_draining = False
-        self._deadlines: dict[int, tuple[Provider, Deadlines]] = {}
+        self._deadlines: dict[int, tuple[Endpoint, Deadlines]] = {}
         self._seen_version = -1
         self._ticker: asyncio.Task[None] | None = None
 
@@ -132,7 +137,10 @@ class Gateway:
             version = self.snapshot.version
             if version != self._seen_version:
                 self._seen_version = version
-                self.health.forget_missing(frozenset(self.snapshot.endpoints))
+                known = frozenset(self.snapshot.endpoints)
+                self.health.forget_missing(known)
+                self.retries.forget_missing(known)
+                self._deadlines.clear()
                 forget_headers()  # a credential may have been replaced
 
     # --- one request ----------------------------------------------------------------------------
@@ -222,7 +230,7 @@ class Gateway:
 
     def _admit(self) -> None:
         if self.is_draining:
-            raise _unavailable("gateway_stopping", "This gateway is restarting. Try again", 1.0)
+            raise stopping()
         if len(self.running) >= self.settings.max_running:
             raise _unavailable(
                 "gateway_busy", "This gateway is at its limit of running requests", 1.0
@@ -276,7 +284,7 @@ class Gateway:
             attempts, most = (self._only(endpoint_id, planned.decision),), 1
         if planned.shadow is not None:
             self.shadows.mirror(scribe, call, policy, planned)
-        exchange = Exchange(scribe, sink, call, voice)
+        exchange = Exchange(scribe, sink, call, voice, planned.special)
         self.running.add(exchange)
         try:
             await exchange.run(attempts, most)
@@ -317,15 +325,12 @@ class Gateway:
         await sink.reply(error.status, headers, body)
 
     # --- what attempts ask for ----------------------------------------------------------------
-    def deadlines_for(self, provider: Provider) -> Deadlines:
-        known = self._deadlines.get(provider.id)
-        if known is not None and known[0] is provider:
+    def deadlines_for(self, endpoint: Endpoint) -> Deadlines:
+        known = self._deadlines.get(endpoint.id)
+        if known is not None and known[0] is endpoint:
             return known[1]
-        deadlines = self.settings.deadlines
-        own_s = provider.quirks.first_content_timeout_s
-        if own_s is not None:
-            deadlines = msgspec.structs.replace(deadlines, first_content_s=own_s)
-        self._deadlines[provider.id] = (provider, deadlines)
+        deadlines = deadlines_of(endpoint, self.settings.deadlines)
+        self._deadlines[endpoint.id] = (endpoint, deadlines)
         return deadlines
 
     def note_failure(self, endpoint: Endpoint, error: UpstreamError) -> None:

@@ -69,6 +69,27 @@ def shares(document: PolicyDocument, known: object) -> Found:
             yield field, "share must be above 0 and at most 1: write 0.05 for 5 %"
 
 
+_TIME_LIMITS_S = {"first_content_s": 3600, "idle_s": 3600, "progress_s": 3600, "total_s": 86_400}
+
+
+def ways_to_try(document: PolicyDocument, known: object) -> Found:
+    """How long attempts may take, and second attempts beside the first."""
+    if document.timeouts is not None:
+        for name, most_s in _TIME_LIMITS_S.items():
+            limit_s = getattr(document.timeouts, name)
+            if limit_s is not None and not 0 < limit_s <= most_s:
+                yield "timeouts", f"{name} must be above 0 and at most {most_s} seconds"
+    hedge = document.hedge
+    if hedge is None:
+        return
+    if hedge.after_ms is not None and not 0 < hedge.after_ms <= 600_000:
+        yield "hedge", "after_ms must be above 0 and at most 600000"
+    if not 0 < hedge.max_share <= 1:
+        yield "hedge", "max_share must be above 0 and at most 1: write 0.05 for 5 %"
+    if not document.allow_fallbacks or document.max_attempts < 2:
+        yield "hedge", "it needs a second attempt: allow fallbacks and at least 2 attempts"
+
+
 # --- conditions of rules ----------------------------------------------------------------------------
 
 

@@ -195,6 +195,10 @@ def _copies(document: PolicyDocument, known: Known) -> Found:
         message = wrong_price(document.shadow.max_usd_per_day, "day", 6)
         if message:
             yield "shadow", message
+    if document.hedge is not None:
+        message = wrong_price(document.hedge.max_usd_per_day, "day", 6)
+        if message:
+            yield "hedge", message
 
 
 def _kinds(document: PolicyDocument, known: Known) -> Found:
@@ -220,6 +224,7 @@ _RULES: tuple[Callable[[PolicyDocument, Known], Found], ...] = (
     policy_parts.choices,
     policy_parts.service_level,
     policy_parts.shares,
+    policy_parts.ways_to_try,
     _copies,
 )
 

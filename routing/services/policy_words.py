@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from routing.core.catalog import PolicyDocument
 from routing.core.policies import Match, Rule
 
@@ -107,6 +109,30 @@ def _say_shadow(document: PolicyDocument) -> str:
     )
 
 
+def _say_tries(document: PolicyDocument) -> str:
+    parts = []
+    if document.retry_unanswered is not None:
+        word = "once more" if document.retry_unanswered else "never again"
+        parts.append(f"what was sent and not answered {word}")
+    if document.resume:
+        parts.append("streams that are cut go on elsewhere, marked")
+    if document.timeouts is not None:
+        limits = msgspec.structs.asdict(document.timeouts)
+        parts += [f"{name} {limit:g}" for name, limit in limits.items() if limit is not None]
+    return ", ".join(parts)
+
+
+def _say_hedge(document: PolicyDocument) -> str:
+    hedge = document.hedge
+    if hedge is None:
+        return ""
+    after = "late" if hedge.after_ms is None else f"silent for {hedge.after_ms:g} ms"
+    return (
+        f"a second attempt when the first is {after}, for at most {hedge.max_share:.3g} of "
+        f"requests and {hedge.max_usd_per_day} USD a day"
+    )
+
+
 def _say_rules(document: PolicyDocument) -> str:
     return "; ".join(f"{_say_when(rule.when)}: {_say_then(rule)}" for rule in document.rules)
 
@@ -162,6 +188,8 @@ _CLAUSES = (
     _say_prices,
     _say_attempts,
     _say_shadow,
+    _say_tries,
+    _say_hedge,
     _say_rules,
 )
 

@@ -54,6 +54,12 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "never be reached",
     ),
     ({"shadow": {"provider": "beta", "share": 0}}, "shadow", "above 0"),
+    ({"timeouts": {"total_s": 0}}, "timeouts", "above 0"),
+    ({"timeouts": {"whole_s": 5}}, "timeouts", "whole_s"),
+    ({"hedge": {"after_ms": -1}}, "hedge", "above 0"),
+    ({"hedge": {"max_share": 5}}, "hedge", "0.05 for 5 %"),
+    ({"hedge": {"max_usd_per_day": "lots"}}, "hedge", "is not a price"),
+    ({"hedge": {}, "max_attempts": 1}, "hedge", "at least 2 attempts"),
     (
         {"shadow": {"provider": "beta", "share": 1, "max_usd_per_day": "much"}},
         "shadow",

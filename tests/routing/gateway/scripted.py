@@ -101,6 +101,9 @@ class ScriptedAnswer:
             else:
                 await asyncio.sleep(step)
 
+    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+        """Bytes come by `chunks` here."""
+
     async def aclose(self) -> None:
         self.closed = True
 
@@ -241,18 +244,25 @@ class Bench:
     async def ask(
         self, client: Client | None = None, headers: Headers | None = None, **body: Any
     ) -> Client:
-        asking = client or self.client(**body)
+        """One request in the life of this gateway."""
         await self.gateway.start()
         try:
-            scope = {
-                "type": "http",
-                "path": "/v1/chat/completions",
-                "method": "POST",
-                "headers": [(b"authorization", b"Bearer " + TOKEN), *(headers or [])],
-            }
-            await GatewayApp(self.gateway)(scope, asking.receive, asking.send)
+            return await self.send(client, headers, **body)
         finally:
             await self.gateway.stop(drain_s=0)
+
+    async def send(
+        self, client: Client | None = None, headers: Headers | None = None, **body: Any
+    ) -> Client:
+        """One of many; nobody looks at the deadlines."""
+        asking = client or self.client(**body)
+        scope = {
+            "type": "http",
+            "path": "/v1/chat/completions",
+            "method": "POST",
+            "headers": [(b"authorization", b"Bearer " + TOKEN), *(headers or [])],
+        }
+        await GatewayApp(self.gateway)(scope, asking.receive, asking.send)
         return asking
 
     def client(self, **body: Any) -> Client:

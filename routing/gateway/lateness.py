@@ -1,0 +1,70 @@
+"""The deadlines of a running request, looked at a few times a second."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from routing.core.catalog import Endpoint
+from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
+from routing.core.errors import FailureClass, UpstreamError, UpstreamTimeout
+from routing.core.policies import PolicyDocument
+from routing.gateway.attempt import Attempt
+
+if TYPE_CHECKING:
+    from routing.gateway.exchange import Exchange
+
+REASONING = "reasoning"
+REASONING_S = 300.0  # such models think before they say anything, and between what they say
+
+
+def deadlines_of(endpoint: Endpoint, general: Deadlines) -> Deadlines:
+    """The hub's, with what is known of the endpoint. A limit that was set for the hub holds."""
+    changes: dict[str, float] = {}
+    if REASONING in endpoint.capabilities:
+        for name in ("first_content_s", "progress_s"):
+            if getattr(general, name) == getattr(DEFAULT_DEADLINES, name):
+                changes[name] = REASONING_S
+    own_s = endpoint.provider.quirks.first_content_timeout_s
+    if own_s is not None:
+        changes["first_content_s"] = own_s
+    return msgspec.structs.replace(general, **changes) if changes else general
+
+
+def narrowed(deadlines: Deadlines, settings: PolicyDocument) -> Deadlines:
+    """With the limits that the policy sets for this request."""
+    if settings.timeouts is None:
+        return deadlines
+    wanted = msgspec.structs.asdict(settings.timeouts)
+    changes = {name: limit_s for name, limit_s in wanted.items() if limit_s is not None}
+    return msgspec.structs.replace(deadlines, **changes)
+
+
+def late(exchange: Exchange, attempt: Attempt, now: float) -> UpstreamError | None:
+    """Which limit has passed, if any."""
+    limits = exchange.limits_of(attempt.endpoint)
+    if exchange.writing_since is not None:
+        if _is_over(now - exchange.writing_since, limits.client_write_s):
+            return UpstreamError(
+                FailureClass.CANCELLED, "the client stopped reading", code="client_stalled"
+            )
+    elif attempt.settled:
+        if exchange.draining_until is not None and now > exchange.draining_until:
+            return UpstreamTimeout("drain", "the connection was not closed in time")
+    elif _is_over(now - exchange.scribe.received_at, limits.total_s):
+        return UpstreamTimeout("total", f"not finished after {limits.total_s:g} s")
+    elif attempt.content_at is None:
+        waits = exchange.call.stream or attempt.headers_at is None
+        if waits and _is_over(now - attempt.sent_at, limits.first_content_s):
+            return UpstreamTimeout(
+                "first_content", f"no content after {limits.first_content_s:g} s"
+            )
+    elif _is_over(attempt.silent_for_s(now), limits.progress_s):
+        return UpstreamTimeout("progress", f"no content for {limits.progress_s:g} s")
+    return None
+
+
+def _is_over(elapsed_s: float, limit_s: float) -> bool:
+    """A limit of zero is switched off."""
+    return 0 < limit_s < elapsed_s
