@@ -1,4 +1,4 @@
-"""`ship_spool` as a process of its own, killed while it ships."""
+"""The recorder as a process of its own, killed while it ships."""
 
 from __future__ import annotations
 
@@ -10,42 +10,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlencode
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from analytics.models import Attempt, RequestLog
 from routing.gateway.spool import SpoolWriter
 from tests.analytics.records import NOON, Told
+from tests.support.database import database_url
 
 pytestmark = pytest.mark.usefixtures("clean_log")
 MIB = 2**20
 
 
+def environment(spool: Path) -> dict[str, str]:
+    return os.environ | {"DATABASE_URL": database_url(), "PANELBOARD_SPOOL_DIR": str(spool)}
+
+
 @contextmanager
 def recorder(spool: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | {
-        "DATABASE_URL": _url(connection.settings_dict),
-        "PANELBOARD_SPOOL_DIR": str(spool),
-    }
-    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "ship_spool"]
-    process = subprocess.Popen(command, env=environment)
+    command = [sys.executable, "-m", "dashboard.launch", "recorder"]
+    process = subprocess.Popen(command, env=environment(spool), cwd=settings.BASE_DIR)
     try:
         yield process
     finally:
         process.kill()
         process.wait()
-
-
-def _url(database: dict[str, Any]) -> str:
-    who = ":".join(
-        quote(database[name], safe="") for name in ("USER", "PASSWORD") if database[name]
-    )
-    query = urlencode({name.lower(): database[name] for name in ("HOST", "PORT") if database[name]})
-    return f"postgresql://{who}{'@' if who else ''}/{database['NAME']}?{query}"
 
 
 def wait_for(count: int) -> None:
@@ -77,3 +67,14 @@ def test_a_recorder_that_is_killed_while_it_ships_loses_and_doubles_nothing(spoo
     assert Attempt.objects.count() == RequestLog.objects.count() == len(told) + 1
     assert Attempt.objects.get(outcome="crashed").request_id == open_one.id
     assert not [path for path in spool.iterdir() if path.suffix == ".spool"]
+
+
+def test_the_management_command_ships_what_is_there_and_ends(spool: Path) -> None:
+    writer = SpoolWriter(spool, "gateway", 64 * MIB)
+    one = Told(NOON)
+    for record in (one.intent(), one.finish(), one.done()):
+        writer.append(record)
+    writer.close()
+    command = [sys.executable, "manage.py", "ship_spool", "--once"]
+    subprocess.run(command, env=environment(spool), cwd=settings.BASE_DIR, check=True, timeout=60)
+    assert Attempt.objects.get().request_id == one.id

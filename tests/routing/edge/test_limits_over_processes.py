@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from django.db import connection, connections
+from django.db import connections
 
 from routing import lease_keeper
 from routing.core.limit_pool import LEASE_S, Pool
@@ -28,6 +28,7 @@ from tests.routing.core.limit_world import key_limit, only
 from tests.routing.edge import documents
 from tests.routing.edge.plainly import DATABASE, snapshot_watcher
 from tests.routing.edge.postgres_proxy import PostgresProxy
+from tests.support.database import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -360,20 +361,12 @@ async def test_a_damaged_pool_begins_anew_and_the_log_says_so(
 
 @contextmanager
 def children(caller: Limits, count: int, seconds: float) -> Iterator[list[subprocess.Popen[str]]]:
-    settings = connection.settings_dict
-    host = f"{settings['HOST'] or '127.0.0.1'}:{settings['PORT']}"
-    url = f"postgresql://{settings['USER']}:{settings['PASSWORD']}@{host}/{settings['NAME']}"
-    if str(settings["HOST"]).startswith("/"):
-        url = (
-            f"postgresql://{settings['USER']}@/{settings['NAME']}"
-            f"?host={settings['HOST']}&port={settings['PORT']}"
-        )
     arguments = [msgspec.json.encode(caller).decode(), str(seconds)]
     found = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.routing.edge.limit_process", *arguments],
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": url},
+            env={**os.environ, "DATABASE_URL": database_url()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
