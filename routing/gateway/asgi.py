@@ -106,8 +106,14 @@ class Sink(Protocol):
     finished: bool
     gone: bool
 
+    @property
+    def write_at_once(self) -> Callable[[bytes], bool] | None:
+        """`write` without waiting, where there is such a thing: False once the client has to catch
+        up, which `write` then waits for, even with nothing to write."""
+        ...
+
     def watch(self, on_gone: Callable[[], object]) -> None:
-        """Has `on_gone` called when the client leaves. May be called again and again."""
+        """Has `on_gone` called when the client leaves, or has left. May be called again and again."""
         ...
 
     async def start(
@@ -135,6 +141,7 @@ class AsgiSink:
     """A `Sink` on any ASGI server."""
 
     __slots__ = ("_on_gone", "_receive", "_send", "_watcher", "finished", "gone", "started")
+    write_at_once: Callable[[bytes], bool] | None = None
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -167,7 +174,8 @@ class AsgiSink:
         await self._send({"type": "http.response.start", "status": status, "headers": every})
 
     async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if data:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self, data: bytes = b"") -> None:
         self.finished = True

@@ -114,6 +114,8 @@ class HotCycle:
     # --- the answer (`routing.gateway.asgi.Sink`) -----------------------------------------------
     def watch(self, on_gone: Callable[[], object]) -> None:
         self._on_gone = on_gone
+        if self.gone:  # it left before anybody watched
+            on_gone()
 
     async def start(self, status: int, headers: Headers, fixed: FixedHeaders = NO_HEADERS) -> None:
         self.started = True
@@ -121,13 +123,20 @@ class HotCycle:
         self._head = self._head_bytes(status, headers, fixed, framing)
 
     async def write(self, data: bytes) -> None:
-        if not data or self.gone:
-            return
-        self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
-        self._head = b""
-        flow = self._protocol.flow
-        if flow.write_paused:
-            await flow.drain()
+        if (data and not self.write_at_once(data)) or self._protocol.flow.write_paused:
+            await self._protocol.flow.drain()
+
+    def write_at_once(self, data: bytes) -> bool:
+        if self.gone:
+            return True
+        protocol = self._protocol
+        if self._head:
+            data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
+            self._head = b""
+        else:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        protocol.transport.write(data)
+        return not protocol.flow.write_paused
 
     async def finish(self, data: bytes = b"") -> None:
         piece = b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -38,6 +38,8 @@ MOST_RUNNING = 50  # of one process: copies never crowd out what clients wait fo
 class NoClient(Sink):
     """Takes an answer and forgets it."""
 
+    write_at_once: Callable[[bytes], bool] | None = None
+
     def __init__(self) -> None:
         self.started = False
         self.finished = False

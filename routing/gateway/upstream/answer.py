@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
@@ -34,6 +34,7 @@ class FastAnswer(msgspec.Struct, eq=False):
     loop: asyncio.AbstractEventLoop
     waiter: asyncio.Future[None]
     taker: asyncio.Future[bytes] | None = None
+    pour: Callable[[bytes], bool] | None = None
     status: int = 0  # until the head has arrived
     headers: Headers = msgspec.field(default_factory=list)
     parts: list[bytes] = msgspec.field(default_factory=list)
@@ -56,6 +57,9 @@ class FastAnswer(msgspec.Struct, eq=False):
         parts.clear()
         self.unread = 0
         return data
+
+    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+        self.pour = pour
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self

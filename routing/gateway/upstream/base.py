@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -32,6 +32,12 @@ class UpstreamAnswer(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Body bytes as they arrive, raw (identity). Raises BrokenAnswer, UpstreamTimeout(idle)."""
+        ...
+
+    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+        """Has bytes that come while the reader waits for them given to `pour` at once. While it
+        returns True the reader is left alone; else it gets b"" from `chunks`. A mere offer: bytes
+        may still come by `chunks`."""
         ...
 
     async def aclose(self) -> None:

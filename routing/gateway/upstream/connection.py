@@ -187,10 +187,16 @@ class Connection(asyncio.Protocol):
             self._go_on(answer)
             return
         parts = answer.parts
-        answer.taker = None
-        taker.set_result(parts[0] if len(parts) == 1 else b"".join(parts))
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         answer.unread = 0
+        pour = answer.pour
+        if pour is None:
+            answer.taker = None
+            taker.set_result(data)
+        elif not pour(data) and not taker.done():
+            answer.taker = None
+            taker.set_result(b"")
 
     @override
     def pause_writing(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from math import inf
 from typing import Any, NoReturn
@@ -150,6 +150,9 @@ class HttpxAnswer:
                 await self.aclose()
                 raise too_large(limit_bytes, self.status)
         return b"".join(parts)
+
+    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+        """Bytes come by `chunks` here."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         while True:

@@ -234,7 +234,7 @@ class Bench:
             spool=self.spool,
             settings=GatewaySettings(
                 pepper=PEPPER,
-                tick_s=0.01,
+                tick_s=settings.pop("tick_s", 0.01),
                 deadlines=settings.pop("deadlines", Deadlines()),
                 **settings,
             ),

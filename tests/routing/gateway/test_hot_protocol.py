@@ -343,3 +343,20 @@ async def test_a_connection_at_rest_is_closed_and_one_in_use_is_not() -> None:
         assert b"[DONE]" in await read_answers(reader, 1)
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
+
+
+async def test_a_client_that_leaves_before_anybody_looked_is_noticed_too() -> None:
+    answer = stream(ROLE, HELLO, asyncio.Event())
+    bench = Bench(answer, tick_s=0.2)
+    async with serving(bench) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(raw_request(orjson.dumps(body(stream=True))))
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.close()
+        for _ in range(300):
+            if bench.spool.finishes:
+                break
+            await asyncio.sleep(0.01)
+    assert answer.closed
+    assert bench.spool.finishes[0].outcome is Outcome.CLIENT_CANCELLED
