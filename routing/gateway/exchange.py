@@ -22,6 +22,7 @@ from routing.core.errors import (
     UpstreamError,
 )
 from routing.core.policies import PolicyDocument
+from routing.core.record import Outcome
 from routing.gateway.answer_headers import JSON_TYPE, fixed_headers
 from routing.gateway.asgi import FixedHeaders, Sink
 from routing.gateway.attempt import Attempt
@@ -29,6 +30,7 @@ from routing.gateway.errors import broken_off, client_error, error_event, stoppi
 from routing.gateway.explain import decision_headers
 from routing.gateway.lateness import late, narrowed
 from routing.gateway.limits import limit_headers
+from routing.gateway.pour import Pour
 from routing.gateway.recording import Money, decimal_text, outcome_of
 from routing.gateway.retrying import Retries
 from routing.gateway.scribe import Scribe
@@ -137,7 +139,7 @@ class Exchange:
 
     def _nobody_waits(self, error: UpstreamError) -> None:
         """The client left before it got anything. Raises HubError where it was we who left."""
-        if error.code == _STOPPING.code:
+        if error is STOPPING:
             raise stopping()
         self.scribe.request_done(outcome_of(error), 499, error.code)
 
@@ -206,7 +208,7 @@ class Exchange:
             return self._failed(attempt, error)
         except asyncio.CancelledError:
             if self.stop is None:  # not ours: the server is stopping
-                self._failed(attempt, _STOPPING)
+                self._failed(attempt, STOPPING)
                 raise
             return self._failed(attempt, self.take_stop())
         return None
@@ -280,11 +282,11 @@ class Exchange:
                 attempt, usage, reader.output_chars, reader.service_tier
             ).note()
         sink, monotonic = self.sink, self.scribe.gateway.monotonic
-        held = b""
+        held, pour = b"", None
         async for data in answer.chunks():
             if attempt.settled:
                 continue  # after the last event: read on, so that the connection can be reused
-            out = feed(data)
+            out = feed(data) if data or pour is None else pour.take()
             attempt.last_chunk_at = now = monotonic()
             if attempt.answer_at is None:
                 attempt.mark_first(now)
@@ -295,18 +297,22 @@ class Exchange:
             if reader.done:
                 await self._finish(attempt, reader, held + out)
             elif sink.started:
-                if out:
-                    self.writing_since = now
-                    await sink.write(out)
-                    self.writing_since = None
-                    if reader.output_chars - attempt.progress_chars >= PROGRESS_CHARS:
-                        self.scribe.progress(attempt, now)
+                self.writing_since = now
+                await sink.write(out)
+                self.writing_since = None
+                if reader.output_chars - attempt.progress_chars >= PROGRESS_CHARS:
+                    self.scribe.progress(attempt, now)
             else:
                 held += out
                 if reader.content_started:
                     await self._start_stream(attempt)
                     await self._write(held)
                     held = b""
+                    if sink.write_at_once is not None:
+                        pour = Pour(
+                            attempt, reader, feed, sink.write_at_once, monotonic, PROGRESS_CHARS
+                        )
+                        answer.pour_into(pour)
         if not attempt.settled:
             out = close()
             if reader.error is not None:
@@ -356,10 +362,14 @@ class Exchange:
 
     async def _break_off(self, endpoint: Endpoint, error: UpstreamError) -> None:
         """After content: an error event and the end. Never another endpoint, never [DONE]."""
-        self.scribe.request_done(outcome_of(error), 200, error.code or error.failure)
-        if error.failure is FailureClass.CANCELLED:
+        outcome = Outcome.HUB_ERROR if error is STOPPING else outcome_of(error)
+        self.scribe.request_done(outcome, 200, error.code or error.failure)
+        if error is STOPPING:
+            told = stopping()
+        elif error.failure is FailureClass.CANCELLED:
             return  # nobody reads any more; the server closes a connection that was not finished
-        told = broken_off(error, endpoint.provider.name)
+        else:
+            told = broken_off(error, endpoint.provider.name)
         if self.voice is None:
             event = error_event(told, self.scribe.request_id_text.decode())
         else:
@@ -406,7 +416,7 @@ class Exchange:
             return
         too_late = late(self, attempt, now)
         if too_late is not None:
-            self._interrupt(too_late)
+            self.interrupt(too_late)
         elif not attempt.settled and now - attempt.progress_at >= PROGRESS_S:
             self.scribe.progress(attempt, now)
 
@@ -417,17 +427,18 @@ class Exchange:
     def _client_left(self) -> None:
         attempt = self.scribe.attempt
         if attempt is None or not attempt.settled or not self.sink.finished:
-            self._interrupt(
+            self.interrupt(
                 UpstreamError(FailureClass.CANCELLED, "the client left", code="client_closed")
             )
 
-    def _interrupt(self, reason: UpstreamError) -> None:
+    def interrupt(self, reason: UpstreamError) -> None:
+        """Ends the attempt that runs, as if it had failed for this reason."""
         if self.stop is None and self.task is not None:
             self.stop = reason
             self.task.cancel()
 
     def take_stop(self) -> UpstreamError:
-        reason = self.stop or _STOPPING
+        reason = self.stop or STOPPING
         self.stop = None
         if self.task is not None:
             self.task.uncancel()
@@ -439,9 +450,7 @@ def speaks_natively(call: ChatCall, adapter: Adapter) -> bool:
     return call.native is not None and call.native.dialect == adapter.dialect
 
 
-_STOPPING = UpstreamError(
-    FailureClass.CANCELLED, "the gateway is stopping", code="gateway_stopping"
-)
+STOPPING = UpstreamError(FailureClass.CANCELLED, "the gateway is stopping", code="gateway_stopping")
 RESTING = UpstreamError(  # no attempt was made
     FailureClass.TRANSIENT, "the endpoint is tried too often", code="resting", was_sent=False
 )

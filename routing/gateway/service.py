@@ -30,11 +30,13 @@ from routing.core.request import RequestFacts
 from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.auth import caller_of, digest_in
 from routing.gateway.credentials import RefusedKeys
+from routing.gateway.draining import drain
 from routing.gateway.errors import error_body, error_headers, our_fault, stopping
-from routing.gateway.exchange import Exchange
+from routing.gateway.exchange import STOPPING, Exchange
 from routing.gateway.explain import explain_refusal
 from routing.gateway.lateness import deadlines_of
 from routing.gateway.limits import refusal_headers
+from routing.gateway.overload import Overload
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.preferences import facts_for
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
@@ -48,8 +50,6 @@ from routing.surfaces.base import Asker, Surface, Voice
 
 logger = logging.getLogger("panelboard.gateway")
 
-DRAIN_LOOK_S = 0.02
-STOP_PATIENCE_S = 2.0  # for requests that were cut off to be written down
 PARSE_IN_THREAD_BYTES = 256 * 2**10  # a larger body would hold up every other request
 
 
@@ -94,6 +94,7 @@ class Gateway:
         self.health = HealthBook(self.rng)
         self.retries = RetryBudgets(self.health)
         self.refused_keys = RefusedKeys()
+        self.overload = Overload()
         self.plans = PlanMemo()
         self.shadows = Shadows(self)
         self.running: set[Exchange] = set()
@@ -112,15 +113,7 @@ class Gateway:
 
     async def stop(self, drain_s: float = 5.0) -> None:
         """Takes no new requests, lets the running ones end, then cancels what is left."""
-        self.is_draining = True
-        until = self.monotonic() + drain_s
-        while self.running and self.monotonic() < until:  # noqa: ASYNC110 - once, at the end
-            await asyncio.sleep(DRAIN_LOOK_S)
-        for exchange in list(self.running):
-            if exchange.task is not None:
-                exchange.task.cancel()
-        while self.running and self.monotonic() < until + STOP_PATIENCE_S:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_LOOK_S)
+        await drain(self, drain_s)
         if self._ticker is not None:
             self._ticker.cancel()
             with suppress(asyncio.CancelledError):
@@ -129,9 +122,12 @@ class Gateway:
         await asyncio.to_thread(self.spool.close)
 
     async def _tick_for_ever(self) -> None:
+        tick_s, now = self.settings.tick_s, self.monotonic()
         while True:
-            await asyncio.sleep(self.settings.tick_s)
+            before = now
+            await asyncio.sleep(tick_s)
             now = self.monotonic()
+            self.overload.look(now, now - before, now - before - tick_s)
             for exchange in list(self.running):
                 exchange.tick(now)
             version = self.snapshot.version
@@ -237,6 +233,10 @@ class Gateway:
             )
         if not self.spool.has_room():
             raise _no_room()
+        if self.overload.reason:
+            raise _unavailable(
+                "gateway_overloaded", f"This gateway is short of {self.overload.reason}", 1.0
+            )
 
     def run(
         self,
@@ -293,6 +293,8 @@ class Gateway:
         except asyncio.CancelledError:
             stop = exchange.stop
             error = exchange.take_stop()
+            if stop is STOPPING and not sink.started:
+                raise stopping() from None
             scribe.request_done(outcome_of(error), 499 if sink.gone else 503, error.code)
             if stop is None:
                 raise

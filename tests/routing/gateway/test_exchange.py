@@ -351,11 +351,61 @@ async def test_a_stopping_gateway_settles_what_it_cancels() -> None:
     asking = asyncio.create_task(bench.ask(client))
     await asyncio.sleep(0.05)
     await bench.gateway.stop(drain_s=0.01)
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+    await asking
+    assert client.complete
+    assert '"gateway_stopping"' in client.text.rstrip().rpartition("data: ")[2]
+    assert "[DONE]" not in client.text
     (finish,) = bench.spool.finishes
     assert finish.error_code == "gateway_stopping"
+    assert finish.cost_usd > 0
+    done = bench.spool.done
+    assert (done.error_code, done.outcome) == ("gateway_stopping", Outcome.HUB_ERROR)
+
+
+async def test_a_stopping_gateway_cuts_a_client_that_does_not_hear_it() -> None:
+    bench = Bench(stream(ROLE, HELLO, asyncio.Event()))
+    client = bench.client(stream=True)
+    unblocked_send, blocked = client.send, asyncio.Event()
+
+    async def send(message) -> None:
+        await unblocked_send(message)
+        if message["type"] == "http.response.body":
+            await blocked.wait()
+
+    client.send = send  # type: ignore[method-assign]
+    asking = asyncio.create_task(bench.send(client))
+    await asyncio.sleep(0.05)
+    await bench.gateway.stop(drain_s=0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert bench.spool.finishes[0].error_code == "gateway_stopping"
     assert bench.spool.done.error_code == "gateway_stopping"
+
+
+async def test_a_stopping_gateway_tells_a_client_that_has_nothing_yet_to_come_back() -> None:
+    bench = Bench(ScriptedAnswer(200, JSON, [asyncio.Event()]))
+    client = bench.client()
+    asking = asyncio.create_task(bench.send(client))
+    await asyncio.sleep(0.05)
+    await bench.gateway.stop(drain_s=0.01)
+    await asking
+    assert (client.status, client.error["code"]) == (503, "gateway_stopping")
+    assert client.headers[b"retry-after"] == b"1"
+    assert len(bench.spool.finishes) == 1
+    assert bench.spool.done.http_status == 503
+
+
+async def test_a_stopping_gateway_lets_running_requests_end_first() -> None:
+    bench = Bench(stream(ROLE, HELLO, 0.1, END, usage_frame(), DONE))
+    client = bench.client(stream=True)
+    asking = asyncio.create_task(bench.send(client))
+    await asyncio.sleep(0.02)
+    stopping = asyncio.create_task(bench.gateway.stop(drain_s=5))
+    await asyncio.sleep(0.02)
+    refused = await bench.send()
+    assert (refused.status, refused.error["code"]) == (503, "gateway_stopping")
+    await asyncio.gather(asking, stopping)
+    assert client.text.endswith("data: [DONE]\n\n")
 
 
 async def test_no_task_is_left_behind() -> None:
