@@ -69,7 +69,7 @@ class Application:
         gateway = self.gateway
         if gateway is None or not gateway.snapshot.version:
             return "configuration not loaded yet"
-        if gateway.is_draining:
+        if gateway.is_leaving or gateway.is_draining:
             return "draining"
         if not gateway.spool.has_room():
             return "spool not writable"

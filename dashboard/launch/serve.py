@@ -28,6 +28,7 @@ def serve(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     allow_many_files()
     application = _application()  # sets Django up, before anything that has models
+    from dashboard.launch.draining_server import DrainingServer
     from dashboard.runtime import current_gateway
     from routing.gateway.hot_protocol import protocol_for
 
@@ -41,13 +42,17 @@ def serve(arguments: list[str]) -> None:
         log_config=None,  # the application has set logging up
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=env_int("PANELBOARD_DRAIN_S", 20, least=1, most=3600),
         server_header=False,
         date_header=True,
         proxy_headers=False,
     )
+    server = DrainingServer(
+        config,
+        drain_s=env_int("PANELBOARD_DRAIN_S", 20, least=1, most=3600),
+        notice_s=env_int("PANELBOARD_STOP_NOTICE_S", 0, most=600),
+    )
     with suppress(KeyboardInterrupt):  # raised again by uvicorn after a clean stop
-        uvicorn.Server(config).run(sockets=[_listener(chosen.fd)])
+        server.run(sockets=[_listener(chosen.fd)])
 
 
 def _application() -> Application:

@@ -98,6 +98,7 @@ class Gateway:
         self.plans = PlanMemo()
         self.shadows = Shadows(self)
         self.running: set[Exchange] = set()
+        self.is_leaving = False  # not ready for more, though it still takes what comes
         self.is_draining = False
         self._deadlines: dict[int, tuple[Endpoint, Deadlines]] = {}
         self._seen_version = -1
