@@ -13,8 +13,9 @@
  * the same.
  *
  * Prints one line of JSON. Events of a stream are recognised by the clock that the upstream writes
- * into them: "T" and 16 digits of monotonic nanoseconds. A stream that ends without [DONE], a status
- * other than 200 and a connection that breaks are errors.
+ * into them: "T" and 16 digits of monotonic nanoseconds. A stream that ends without [DONE], a plain
+ * answer without the upstream's words, a status other than 200 and a connection that breaks are
+ * errors.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -37,6 +38,7 @@
 #define MOST_BODY (1 << 20)
 #define NUMBER_MARK "Request 0000000000"
 #define NUMBER_DIGITS 10
+#define ANSWER_WORDS "xxxxx xxxxx"
 #define CARRY 48        /* an event's clock may be cut by the end of a read */
 #define MOST_ERRORS 2000
 #define PATIENCE_S 60   /* after the end of the run, for answers that are still coming */
@@ -53,7 +55,7 @@ typedef struct {
     size_t head_len;
     char carry[CARRY];
     size_t carry_len;
-    int saw_done, is_stream;
+    int saw_end, is_stream; /* the end: [DONE], or of a plain answer the words */
 } connection;
 
 typedef struct {
@@ -142,7 +144,7 @@ static void send_request(connection *c) {
         return;
     }
     write_number(started++);
-    c->head_done = c->chunked = c->closes = c->saw_done = c->is_stream = 0;
+    c->head_done = c->chunked = c->closes = c->saw_end = c->is_stream = 0;
     c->content_length = c->body_received = c->head_len = c->carry_len = c->request_sent = 0;
     c->first_byte_ns = 0;
     c->phase = WAITING;
@@ -164,7 +166,8 @@ static void connected(connection *c) {
 }
 
 static void finish(connection *c, const char *problem) {
-    if (problem == NULL && c->is_stream && !c->saw_done) problem = "the stream ended without [DONE]";
+    if (problem == NULL && c->status == 200 && !c->saw_end)
+        problem = c->is_stream ? "the stream ended without [DONE]" : "the answer is not the upstream's";
     if (c->request_sent < request_len) c->closes = 1; /* answered before it was heard to the end */
     if (problem) {
         note_error(problem);
@@ -209,7 +212,8 @@ static void take_body(connection *c, const char *data, size_t length, uint64_t n
     const char *end = joined + c->carry_len + length;
     const char *read_to = joined;
     find_chunks(joined, end, now, &read_to);
-    if (memmem(joined, (size_t)(end - joined), "[DONE]", 6)) c->saw_done = 1;
+    const char *sign = c->is_stream ? "[DONE]" : ANSWER_WORDS;
+    if (memmem(joined, (size_t)(end - joined), sign, strlen(sign))) c->saw_end = 1;
     size_t keep = (size_t)(end - read_to) < CARRY ? (size_t)(end - read_to) : CARRY;
     memcpy(c->carry, end - keep, keep);
     c->carry_len = keep;

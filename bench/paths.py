@@ -21,3 +21,7 @@ UPSTREAM_URL = f"http://127.0.0.1:{UPSTREAM_PORT}/v1"
 
 class BenchError(Exception):
     """The measurement cannot go on; the message says what to do."""
+
+
+class UpstreamEnded(Exception):
+    """All that was measured since is worth nothing."""

@@ -9,6 +9,8 @@ from bench.figures import COUNTED, OURS, Figures, Table
 from bench.rounds import Outcome
 from bench.stages import STAGE_BY_NAME, Plan, Stage
 
+MOST_REASON = 200
+
 Column = tuple[str, str, str, float]  # title, field, form, factor
 
 _REQUESTS: Column = ("requests/s", "requests_per_s", "{:,.0f}", 1.0)
@@ -35,12 +37,20 @@ def stage_text(stage: Stage, table: Table, outcome: Outcome) -> str:
     if OURS in table and table[OURS].cpu_us_per_request_by_part:
         lines.append(f"  {parts_text(stage, table[OURS])}")
     lines += [
-        f"  {name}: left out, {reason}"
+        f"  {name}: left out, {shortened(reason)}"
         for name, reason in outcome.left_out.get(stage.name, {}).items()
     ]
     lines += [f"  {name}: one round only, slow" for name in outcome.one_round.get(stage.name, ())]
-    lines += [f"  {f.server}: first error: {f.first_error}" for f in table.values() if f.errors]
+    lines += [
+        f"  {f.server}: first error: {shortened(f.first_error)}" for f in table.values() if f.errors
+    ]
     return "\n".join(lines)
+
+
+def shortened(text: str) -> str:
+    """Answers of servers may be pages; all of it is among the samples."""
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_REASON else f"{line[: MOST_REASON - 1]}…"
 
 
 def _cells(table: Table, columns: Sequence[Column]) -> list[list[str]]:

@@ -26,14 +26,19 @@ def run_all(
     plan: Plan,
     say: Say,
     *,
+    check_upstream: Callable[[], None] = lambda: None,
     warm: Callable[[Server, Stage], None] = warm_up,
     take: Callable[[Server, Stage, Plan], Sample] = measure,
 ) -> Outcome:
-    """One that fails in a stage is left out of that stage alone, with the reason."""
+    """One that fails in a stage is left out of that stage alone, with the reason.
+
+    `check_upstream` raises UpstreamEnded, which ends it all.
+    """
     outcome = Outcome()
     for stage in stages:
         taking_part = [server for server in servers if stage.wire in server.headers]
         _Stage(stage, taking_part, plan, outcome, say).run(warm, take)
+        check_upstream()
     return outcome
 
 

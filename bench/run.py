@@ -22,6 +22,7 @@ from bench.paths import (
     RESULTS,
     UPSTREAM_PORT,
     BenchError,
+    UpstreamEnded,
 )
 from bench.processes import GATEWAY_CORE, LOAD_CORE
 from bench.servers import Direct, LiteLLM, Nginx, Portkey, Server, start_upstream
@@ -60,7 +61,7 @@ def main() -> int:
         plan = msgspec.structs.replace(plan, rounds=chosen.rounds)
     try:
         results = _measure(chosen.servers, [STAGE_BY_NAME[name] for name in chosen.stages], plan)
-    except BenchError as exc:
+    except (BenchError, UpstreamEnded) as exc:
         print(f"bench: {exc}")
         return 1
     except KeyboardInterrupt:
@@ -116,8 +117,10 @@ def _measure(names: Sequence[str], chosen: Sequence[Stage], plan: stages.Plan) -
     for stage in chosen:
         bodies.write(stage.body)
         bodies.write(stage.body.warm_up)
-    with _started(names, plan) as (servers, missing):
-        outcome = rounds.run_all(servers, chosen, plan, _say)
+    with _started(names, plan) as (servers, missing, upstream):
+        outcome = rounds.run_all(
+            servers, chosen, plan, _say, check_upstream=lambda: _check(upstream)
+        )
     figures = figures_of(outcome.samples)
     return Results(
         at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -138,7 +141,7 @@ def _measure(names: Sequence[str], chosen: Sequence[Stage], plan: stages.Plan) -
 @contextmanager
 def _started(
     names: Sequence[str], plan: stages.Plan
-) -> Iterator[tuple[list[Server], dict[str, str]]]:
+) -> Iterator[tuple[list[Server], dict[str, str], processes.Program]]:
     """All of them run through the whole measurement. One that cannot is missing, with the reason."""
     upstream = start_upstream(plan.chunks, plan.delay_ms)
     servers: list[Server] = []
@@ -154,11 +157,16 @@ def _started(
                 missing[name] = str(exc)
                 server.stop()
                 servers.remove(server)
-        yield servers, missing
+        yield servers, missing, upstream
     finally:
         for server in servers:
             server.stop()
         upstream.stop()
+
+
+def _check(upstream: processes.Program) -> None:
+    if processes.has_ended(upstream.pid):
+        raise UpstreamEnded(f"the upstream ended, so nothing was measured; see {upstream.log}")
 
 
 def _say(text: str) -> None:

@@ -45,8 +45,12 @@ def build_programs() -> None:
     newest = max(path.stat().st_mtime for path in HERE.glob("*.[ch]"))
     for program, sources in SOURCES.items():
         if not program.exists() or program.stat().st_mtime < newest:
-            command = [compiler, *CC_FLAGS, "-o", str(program), *map(str, sources)]
-            subprocess.run(command, check=True)
+            compile_program(compiler, program, sources)
+
+
+def compile_program(compiler: str, program: Path, sources: Sequence[Path]) -> None:
+    command = [compiler, *CC_FLAGS, "-o", str(program), *map(str, sources)]
+    subprocess.run(command, check=True)
 
 
 def base_python() -> str:

@@ -77,6 +77,14 @@ def test_a_stage_says_who_is_left_out_of_it_and_why_and_who_was_measured_once() 
     assert "portkey" not in text
 
 
+def test_a_page_of_an_answer_is_shortened() -> None:
+    outcome = Outcome(left_out={"throughput": {"litellm": "500\n" + "Traceback " * 100}})
+    text = stage_text(THROUGHPUT, {}, outcome)
+    reason = text.splitlines()[-1]
+    assert reason.startswith("  litellm: left out, 500 Traceback")
+    assert len(reason) < 250
+
+
 def test_columns_are_aligned_under_their_titles() -> None:
     table = figures_of(
         [

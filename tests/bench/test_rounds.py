@@ -7,7 +7,7 @@ from dataclasses import InitVar, dataclass, field
 
 import pytest
 
-from bench.paths import BenchError
+from bench.paths import BenchError, UpstreamEnded
 from bench.rounds import Outcome, run_all
 from bench.servers import ANTHROPIC, OPENAI, Server
 from bench.stages import QUICK, STAGE_BY_NAME, Plan, Sample, Stage, check
@@ -105,6 +105,22 @@ def test_a_slow_one_gets_one_round_of_the_stage() -> None:
     outcome = run(Fake("litellm"), take=take)
     assert measured(outcome) == [("throughput", "litellm"), *[("claude", "litellm")] * 2]
     assert outcome.one_round == {"throughput": ["litellm"]}
+
+
+def test_without_its_upstream_the_measurement_ends() -> None:
+    def check_upstream() -> None:
+        raise UpstreamEnded
+
+    with pytest.raises(UpstreamEnded):
+        run_all(
+            [Fake("nginx")],
+            STAGES,
+            TWO_ROUNDS,
+            lambda _text: None,
+            check_upstream=check_upstream,
+            warm=lambda _server, _stage: None,
+            take=lambda server, stage, _: sample(server.name, stage.name, load()),
+        )
 
 
 def test_figures_of_many_failed_requests_are_refused() -> None:
