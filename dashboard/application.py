@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from dashboard.hub_settings import HubSettings
 from dashboard.runtime import (
+    batch_service,
     build_gateway,
     client_surfaces,
     database_of,
@@ -14,6 +15,7 @@ from dashboard.runtime import (
     set_gateway,
     snapshot_watcher,
 )
+from routing.batches.service import BatchService
 from routing.gateway.app import PREFIX, GatewayApp
 from routing.gateway.asgi import AsgiSink, Receive, Scope, Send
 from routing.gateway.service import Gateway
@@ -39,6 +41,7 @@ class Application:
         self.gateway: Gateway | None = None
         self.gateway_app: GatewayApp | None = None
         self.responses = response_store(hub, self.database)
+        self.batches: BatchService | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -97,12 +100,18 @@ class Application:
         if self.serves_gateway:
             freeze_what_lives_on()
         set_gateway(self.gateway)
-        self.gateway_app = GatewayApp(self.gateway, client_surfaces(self.responses), self.responses)
+        surfaces = client_surfaces(self.responses)
+        self.batches = batches = batch_service(self.hub, self.gateway, surfaces, self.database)
+        await batches.start()
+        mounted = dict.fromkeys(batches.paths, batches)
+        self.gateway_app = GatewayApp(self.gateway, surfaces, self.responses, mounted)
 
     async def stop(self) -> None:
         set_gateway(None)
         if self.gateway is not None:
             await self.gateway.stop()
+        if self.batches is not None:
+            await self.batches.stop()
         if self.keeper is not None:
             await self.keeper.stop()
         if self.watcher is not None:

@@ -36,6 +36,7 @@ class HubSettings:
     spool_dir: Path
     spool_max_bytes: int
     max_body_bytes: int
+    max_file_bytes: int
     max_streams: int
     log_level: str
 
@@ -56,6 +57,7 @@ class HubSettings:
             spool_dir=Path(env_str("PANELBOARD_SPOOL_DIR", str(data_dir / "spool"))),
             spool_max_bytes=env_int("PANELBOARD_SPOOL_MAX_MIB", 1024, least=32) * MIB,
             max_body_bytes=env_int("PANELBOARD_MAX_BODY_MIB", 20, least=1, most=512) * MIB,
+            max_file_bytes=env_int("PANELBOARD_MAX_FILE_MIB", 200, least=1, most=4096) * MIB,
             max_streams=env_int("PANELBOARD_MAX_STREAMS", 2000, least=1),
             log_level=env_choice("PANELBOARD_LOG_LEVEL", "info", LEVELS),
         )

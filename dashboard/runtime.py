@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
 from dashboard.hub_settings import HubSettings
+from routing.batches.service import BatchService
 from routing.core.limits import Limiter
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
@@ -67,6 +68,12 @@ def upstream_client(hub: HubSettings) -> UpstreamClient:
 
 def response_store(hub: HubSettings, database: Database) -> PostgresResponseStore:
     return PostgresResponseStore(database, keyring_of(hub))
+
+
+def batch_service(
+    hub: HubSettings, gateway: Gateway, surfaces: Mapping[str, Surface], database: Database
+) -> BatchService:
+    return BatchService(gateway, surfaces, database, keyring_of(hub), hub.max_file_bytes)
 
 
 def client_surfaces(store: ResponseStore) -> dict[str, Surface]:

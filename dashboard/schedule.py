@@ -22,6 +22,11 @@ def entries(probe_interval_minutes: int) -> dict[str, Entry]:
         "probe endpoints": _every(
             "routing.tasks.probe_endpoints", timedelta(minutes=probe_interval_minutes)
         ),
+        "tend batches": _every("routing.tasks.tend_batches", timedelta(seconds=5)),
+        "forget expired batches": {
+            "task": "routing.tasks.forget_expired_batches",
+            "schedule": crontab(minute="35"),
+        },
         "drop old partitions": {
             "task": "analytics.tasks.drop_old_partitions",
             "schedule": crontab(hour="0", minute="20"),

@@ -114,6 +114,7 @@ CAPABILITIES = {
 KINDS = {
     "traffic": "Traffic",
     "playground": "Playground",
+    "batch": "Batch",
     "probe": "Probe",
     "shadow": "Shadow copy",
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from uuid import UUID
 
 from celery import shared_task
 from django.db import connection
 from django.utils import timezone
 
 from routing.models import Credential, Provider
-from routing.services import price_refresh, probes, stored_responses
+from routing.services import batch_work, price_refresh, probes, stored_responses
 from routing.services.snapshots import load_snapshot
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,31 @@ def refresh_prices_of(provider_id: int) -> str:
         log.warning("prices stay as they are: %s", exc)
         return str(exc)
     return f"{report.added} added, {report.held} held, {report.unchanged} unchanged"
+
+
+@shared_task
+def tend_batches() -> int:
+    """A task for each free place, while there is work; beat sends this every few seconds."""
+    offered = batch_work.offer_places()
+    for slot, token in offered:
+        _work_on_batches(slot, token, batch_work.QUEUED_S)
+    return len(offered)
+
+
+@shared_task
+def work_on_batches(slot: int, token: str) -> None:
+    """One turn. The place is kept for the next one while there is work."""
+    if batch_work.take_turn(slot, UUID(token)):
+        _work_on_batches(slot, UUID(token), batch_work.QUEUED_S)
+
+
+def _work_on_batches(slot: int, token: UUID, within_s: float) -> None:
+    work_on_batches.apply_async((slot, str(token)), expires=within_s)
+
+
+@shared_task
+def forget_expired_batches() -> int:
+    return batch_work.forget_expired(timezone.now())
 
 
 @shared_task

@@ -18,7 +18,7 @@ from analytics.queries.types import Filters
 
 Key = tuple[Any, ...]
 ALL_KINDS = "all"
-PAGE_KINDS = ("traffic", "playground")
+PAGE_KINDS = ("traffic", "playground", "batch")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def ceil_to_cell(moment: dt.datetime) -> dt.datetime:
 class Filters:
     """`provider` is a slug, `model` a canonical name, `outcome` the outcome of the request.
 
-    `kind` "" means traffic and playground (in `measurements`: probes too), "all" means all kinds.
+    `kind` "" means traffic, playground and batch (in `measurements`: probes too), "all" means all kinds.
     A period is widened to whole quarters of an hour.
     """
 

@@ -15,7 +15,7 @@ from routing.core.record import Outcome
 from routing.models import ApiKey, Model, Project, Provider
 
 DIMENSIONS = ("day", "provider", "model", "project", "key")
-KINDS = ("all", "traffic", "playground", "probe", "shadow")
+KINDS = ("all", "traffic", "playground", "batch", "probe", "shadow")
 MAX_DAYS = 400
 
 

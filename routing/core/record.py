@@ -45,7 +45,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag="I"):
     key_id: int
     project_id: int
     organization_id: int
-    kind: str  # traffic | probe | playground | shadow
+    kind: str  # traffic | probe | playground | batch | shadow
     surface: str  # chat
     requested_model: str
     model_id: int

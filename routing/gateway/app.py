@@ -43,7 +43,9 @@ class GatewayApp:
         gateway: Gateway,
         surfaces: Mapping[str, Surface] | None = None,
         responses: ResponseStore | None = None,
+        mounted: Mapping[str, Handler] | None = None,
     ) -> None:
+        """`mounted` answer at their path and below it; they authenticate for themselves."""
         self.gateway = gateway
         self._responses = responses
         self._surfaces = dict(surfaces or {})
@@ -56,9 +58,11 @@ class GatewayApp:
         if MESSAGES in self._surfaces:
             self._routes[f"{MESSAGES}/count_tokens"] = ("POST", self._count)
         # An empty method leaves the choice to the handler.
+        self._routes |= {path: ("", handler) for path, handler in (mounted or {}).items()}
         self._prefixes: dict[str, tuple[str, Handler]] = {"/v1/models/": ("GET", self._model)}
         if RESPONSES in self._surfaces:
             self._prefixes[f"{RESPONSES}/"] = ("", self._kept)
+        self._prefixes |= {f"{path}/": ("", at) for path, at in (mounted or {}).items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -162,7 +166,7 @@ class GatewayApp:
         return None
 
     def _no_route(self, path: str) -> HubError:
-        served = [f"{method} {known}" for known, (method, _) in self._routes.items()]
+        served = [f"{method} {known}".strip() for known, (method, _) in self._routes.items()]
         return HubError(
             404,
             "unknown_url",

@@ -1,0 +1,302 @@
+"""One line in a gateway: the way of a client's request, with its answer kept before it is charged.
+
+The order is what makes a line's charge its only one. A gateway that dies before the answer is kept
+leaves a crashed attempt and a line that is tried again; one that dies after it leaves a line that
+is never tried again, and an attempt that the recorder charges by its estimate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from typing_extensions import override
+
+from routing.adapters.base import Headers
+from routing.batches import lines
+from routing.batches.desk import LineDesk
+from routing.batches.lines import Keep, Take
+from routing.batches.threads import DatabaseAway
+from routing.core.batches import LineEnd, LineJob, pause_s
+from routing.core.catalog import Caller
+from routing.core.errors import FailureClass, HubError, UpstreamError
+from routing.core.kinds import KINDS
+from routing.gateway.asgi import NO_HEADERS, FixedHeaders
+from routing.gateway.attempt import Attempt
+from routing.gateway.errors import error_body, our_fault
+from routing.gateway.kind_requests import parse_kind
+from routing.gateway.kinds import KIND_PATHS
+from routing.gateway.parse import load_json, parse_chat
+from routing.gateway.recording import Money, outcome_of
+from routing.gateway.scribe import Scribe
+from routing.gateway.service import PARSE_IN_THREAD_BYTES, Gateway, outcome_of_error
+from routing.services.sealing import Keyring
+from routing.surfaces.base import Asker, Surface
+
+log = logging.getLogger(__name__)
+
+KIND = "batch"  # as the log says it
+SHARE = 2  # one part of a gateway's places in so many is for lines: clients come first
+JSON_REQUEST: Headers = [(b"content-type", b"application/json")]
+WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429})
+
+
+class Answering:
+    """Runs lines on a gateway. A line that was begun is ended, whoever stops waiting for it."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        surfaces: Mapping[str, Surface],
+        desk: LineDesk,
+        keyring: Keyring,
+    ) -> None:
+        self.gateway = gateway
+        self.surfaces = surfaces
+        self.desk = desk
+        self.keyring = keyring
+        self._running: set[asyncio.Task[LineEnd]] = set()
+
+    async def run(self, job: LineJob) -> LineEnd:
+        gateway = self.gateway
+        if gateway.is_draining or not gateway.spool.has_room() or not gateway.snapshot.version:
+            return LineEnd.BUSY
+        if len(self._running) * SHARE >= gateway.settings.max_running:
+            return LineEnd.BUSY
+        task = asyncio.get_running_loop().create_task(self._run(job))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:  # the server stops: whoever waits is told so at once
+            return LineEnd.BUSY
+
+    async def _run(self, job: LineJob) -> LineEnd:
+        gateway = self.gateway
+        received_at, received_wall = gateway.monotonic(), gateway.wall()
+        request_id = gateway.new_request_id(received_wall)
+        take = Take(job.line_id, job.try_no, UUID(bytes=job.holder), UUID(bytes=request_id))
+        try:
+            if not await self.desk.take(take):
+                return LineEnd.NOT_YOURS
+        except DatabaseAway:
+            return LineEnd.BUSY
+        line = _Line(self, job, request_id)
+        caller = gateway.snapshot.callers.get(job.key_digest)
+        if caller is None or _is_over(caller, received_wall):
+            return await line.failed(_key_is_gone())
+        caller = msgspec.structs.replace(caller, kind=KIND, limits=None)
+        scribe = _LineScribe(gateway, request_id, caller, received_at, received_wall)
+        try:
+            await self._answer(scribe, line)
+        except HubError as error:
+            scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
+            return await line.failed(error)
+        except asyncio.CancelledError:  # the gateway is stopping
+            await asyncio.shield(line.given_up())
+            raise
+        except Exception:
+            log.exception("line %d failed in the gateway itself", job.line_id)
+            return await line.failed(our_fault())
+        return line.end or await line.failed(_cut_short())
+
+    async def _answer(self, scribe: _LineScribe, line: _Line) -> None:
+        """The parts of the gateway that clients' requests go through. Raises HubError."""
+        gateway, job = self.gateway, line.job
+        sink = _LineSink(scribe, line)
+        kind = KIND_PATHS.get(job.url)
+        if kind is not None:
+            scribe.surface = KINDS[kind].surface
+            parse = partial(parse_kind, kind, JSON_REQUEST, job.body, gateway.snapshot, _ignore)
+            call, facts = await _aside(job.body, parse)
+            await gateway.run(scribe, sink, call, facts)
+            return
+        body: dict[str, Any] = await _aside(job.body, partial(load_json, job.body))
+        surface = self.surfaces.get(job.url)
+        if surface is None:
+            call, facts = parse_chat(body, job.body, gateway.snapshot)
+            await gateway.run(scribe, sink, call, facts)
+            return
+        scribe.surface = surface.name
+        line.surface = surface
+        id_text = scribe.request_id_text.decode()
+        asker = Asker(id_text, scribe.received_wall, scribe.caller.project_id, [])
+        voice = await surface.open(body, asker)
+        call, facts = parse_chat(voice.chat, b"", gateway.snapshot)
+        call = msgspec.structs.replace(call, wants_usage=True, native=voice.native)
+        await gateway.run(scribe, sink, call, facts, voice=voice)
+
+
+async def _aside(body: bytes, parse: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(parse) if len(body) > PARSE_IN_THREAD_BYTES else parse()
+
+
+def _ignore(_: object) -> None:
+    """What a request asked for is in its line already."""
+
+
+class _Line:
+    """Where one try of a line ends: `end` says how, once it has."""
+
+    def __init__(self, answering: Answering, job: LineJob, request_id: bytes) -> None:
+        self.job = job
+        self.surface: Surface | None = None
+        self.end: LineEnd | None = None
+        self._answering = answering
+        self._request_id = UUID(bytes=request_id)
+
+    async def answered(self, body: bytes) -> bool:
+        """False where the line is somebody else's by now."""
+        return await self._keep(200, body)
+
+    async def failed(self, error: HubError) -> LineEnd:
+        pause = pause_s(self.job.try_no, error.retry_after_s) if _may_pass(error) else None
+        if pause is None:
+            surface, id_text = self.surface, str(self._request_id)
+            body = surface.error_body(error, id_text) if surface else error_body(error, id_text)
+            await self._keep(error.status, body)
+            return LineEnd.DONE
+        await self._again(pause)
+        return LineEnd.AGAIN
+
+    async def given_up(self) -> None:
+        """Not for any fault of the line: the try does not count."""
+        await self._again(0.0, counts=False)
+
+    async def _keep(self, status: int, body: bytes) -> bool:
+        keyring = self._answering.keyring
+        sealed = lines.seal(keyring, self.job.place, body)
+        kept = await self._end(status, keyring.active, sealed)
+        self.end = LineEnd.DONE if kept else LineEnd.NOT_YOURS
+        return kept
+
+    async def _again(self, pause: float, *, counts: bool = True) -> None:
+        await self._end(None, pause=pause, counts=counts)
+        self.end = LineEnd.AGAIN
+
+    def _end(
+        self,
+        status: int | None,
+        key_id: str = "",
+        sealed: bytes = b"",
+        *,
+        pause: float = 0.0,
+        counts: bool = True,
+    ) -> Awaitable[bool]:
+        job = self.job
+        return self._answering.desk.keep(
+            Keep(job.line_id, job.try_no, self._request_id, status, key_id, sealed, pause, counts)
+        )
+
+
+class _LineScribe(Scribe):
+    """Holds the end of an answered attempt back until the answer is kept."""
+
+    __slots__ = ("_book",)
+
+    _book: Callable[[], None]
+
+    @override
+    def answered(
+        self,
+        attempt: Attempt,
+        money: Money,
+        *,
+        usage_raw: bytes,
+        finish_reason: str,
+        response_model: str,
+    ) -> None:
+        attempt.settled = True  # from here on no deadline may end it
+        self._book = partial(
+            super().answered,
+            attempt,
+            money,
+            usage_raw=usage_raw,
+            finish_reason=finish_reason,
+            response_model=response_model,
+        )
+
+    async def book(self) -> None:
+        self._book()
+        if self.gateway.waits_for_disk:
+            await self.gateway.spool.durable()
+
+    def drop(self) -> None:
+        """The answer is not wanted any more. What it cost is asked of the provider, if it tells."""
+        if self.attempt is not None:
+            self.attempt.settled = False
+            self.failed(self.attempt, _TAKEN_OVER)
+        self.request_done(outcome_of(_TAKEN_OVER), 499, _TAKEN_OVER.code or "")
+
+
+_TAKEN_OVER = UpstreamError(
+    FailureClass.CANCELLED, "another try of the line came first", code="line_taken_over"
+)
+
+
+class _LineSink:
+    """A client that is never gone."""
+
+    write_at_once: Callable[[bytes], bool] | None = None
+
+    def __init__(self, scribe: _LineScribe, line: _Line) -> None:
+        self.started = self.finished = self.gone = False
+        self.write_at_once: Callable[[bytes], bool] | None = None
+        self._scribe = scribe
+        self._line = line
+
+    def watch(self, on_gone: Callable[[], object]) -> None:
+        """Nobody who could leave is waiting."""
+
+    async def start(self, status: int, headers: Headers, fixed: FixedHeaders = NO_HEADERS) -> None:
+        raise RuntimeError("a line of a batch is answered whole")
+
+    async def write(self, data: bytes) -> None:
+        raise RuntimeError("a line of a batch is answered whole")
+
+    async def finish(self, data: bytes = b"") -> None:
+        raise RuntimeError("a line of a batch is answered whole")
+
+    async def reply(
+        self, status: int, headers: Headers, body: bytes, fixed: FixedHeaders = NO_HEADERS
+    ) -> None:
+        self.started = True
+        if await self._line.answered(body):
+            await self._scribe.book()
+        else:
+            self._scribe.drop()
+        self.finished = True
+
+    def close(self) -> None:
+        self.finished = True
+
+
+def _is_over(caller: Caller, now_unix_s: float) -> bool:
+    return caller.expires_at is not None and now_unix_s >= caller.expires_at
+
+
+def _may_pass(error: HubError) -> bool:
+    if error.should_retry is not None and error.status < 500:
+        return error.should_retry
+    return error.status >= 500 or error.status in WORTH_ANOTHER_TRY
+
+
+def _cut_short() -> HubError:
+    """The gateway stopped the exchange between two attempts."""
+    return HubError(504, "timeout", "The request took too long", kind="server_error")
+
+
+def _key_is_gone() -> HubError:
+    return HubError(
+        401,
+        "invalid_api_key",
+        "The API key that made this batch has been revoked or has expired. Make a new batch with "
+        "another key",
+        kind="authentication_error",
+        should_retry=False,
+    )
