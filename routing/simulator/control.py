@@ -7,6 +7,7 @@ GET    /_control/faults       the rules with their hits; DELETE clears all, or `
 GET    /_control/journal      rows `?since=<seq>&provider=<slug>`; DELETE forgets what has ended
 GET    /_control/violations   what should never have been sent; DELETE forgets them
 GET    /_control/requests     the last bodies received, when started with keep_requests
+POST   /_control/requests     {"keep": true or false}: keeps them from now on, or forgets them
 POST   /_control/limits       {"provider", "requests_per_minute": n or null}: answer 429 beyond
 POST   /_control/prices       {"provider", "model", "meter", "usd"}: a new price from now on
 """
@@ -126,9 +127,20 @@ def _clear_violations(service: Service, _query: Query, _body: Any) -> Any:
 
 
 def _requests(service: Service, _query: Query, _body: Any) -> Any:
-    if not service.options.keep_requests:
-        raise BadControl("requests are not kept; start with keep_requests")
+    if not service.keeps_requests:
+        raise BadControl("requests are not kept; start with keep_requests, or POST {keep: true}")
     return {"requests": service.received}
+
+
+def _keep_requests(service: Service, _query: Query, body: Any) -> Any:
+    """{"keep": true or false}"""
+    keep = body.get("keep") if isinstance(body, dict) else None
+    if not isinstance(keep, bool):
+        raise BadControl("keep must be true or false")
+    service.keeps_requests = keep
+    if not keep:
+        service.received.clear()
+    return {"keep": keep}
 
 
 def _limit(service: Service, _query: Query, body: Any) -> Any:
@@ -182,6 +194,7 @@ ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "violations"): _violations,
     ("DELETE", "violations"): _clear_violations,
     ("GET", "requests"): _requests,
+    ("POST", "requests"): _keep_requests,
     ("POST", "limits"): _limit,
     ("POST", "prices"): _price,
 }

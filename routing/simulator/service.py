@@ -57,6 +57,7 @@ class Service:
         self.limits = Limits()
         self.cache = PromptCache()
         self.received: list[dict[str, Any]] = []
+        self.keeps_requests = options.keep_requests
         self.running: set[StreamRun | WholeRun] = set()
         self.busy: Counter[tuple[str, str]] = Counter()
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -264,7 +265,7 @@ class Service:
         return tally
 
     def keep(self, call: Call, body: dict[str, Any]) -> None:
-        if not self.options.keep_requests:
+        if not self.keeps_requests:
             return
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
