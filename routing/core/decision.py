@@ -30,6 +30,7 @@ class Exclusion(StrEnum):
     DISTILLATION = "distillation"  # the model's licence is not known to let others learn from it
     BREAKER_OPEN = "breaker_open"
     COOLING_DOWN = "cooling_down"  # a 429 asked us to wait
+    CAPACITY_CAP = "capacity_cap"  # it takes no more just now, by its 429s or its headers
     HUB_REFUSED = "hub_refused"  # the provider refused the hub's key or account several times
     FALLBACKS_OFF = "fallbacks_off"
 

@@ -8,13 +8,15 @@ them and a busy one follows its own traffic.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from math import log
 from random import Random
 from statistics import NormalDist
 
 import msgspec
 
-from routing.core.breaker import Breaker
+from routing.core.breaker import Breaker, Gate
+from routing.core.capacity import Capacity
 from routing.core.catalog import Endpoint, Stats
 from routing.core.errors import (
     COUNTS_AGAINST_HEALTH,
@@ -22,6 +24,7 @@ from routing.core.errors import (
     SPENDS_RETRIES,
     FailureClass,
 )
+from routing.core.rate_headers import read_allowances
 
 HALF_LIFE_S = 300.0
 REBASE_S = 100 * HALF_LIFE_S
@@ -33,6 +36,12 @@ RETRY_COST = 1.0
 RETRY_EARNED = 0.1
 RETRY_FLOOR = 5.0
 RETRY_TRUSTED = 8.0
+RATE_SPAN_S = 10.0  # over so long or up to twice as long the rate of answers is taken
+LEAST_RATE_SPAN_S = 1.0
+LEAST_RATE_COUNT = 5
+HEADERS_EVERY_S = 0.25  # how often an endpoint's rate-limit headers are read,
+HEADERS_WITHOUT_EVERY_S = 30.0  # and where it sends none
+NEARLY_USED_UP = 0.25  # share of a limit that is left: with more there is nothing to watch
 
 
 class Numbers(msgspec.Struct, frozen=True):
@@ -115,10 +124,25 @@ class DecayedMean:
 
 
 class EndpointHealth:
-    __slots__ = ("breaker", "log_speed", "log_ttft", "retry_tokens", "seen", "since", "success")
+    __slots__ = (
+        "breaker",
+        "capacity",
+        "headers_next_at",
+        "log_speed",
+        "log_ttft",
+        "mark",
+        "older_mark",
+        "retry_tokens",
+        "seen",
+        "since",
+        "success",
+    )
 
     def __init__(self) -> None:
         self.breaker = Breaker()
+        self.capacity: Capacity | None = None  # None: as far as is known it takes everything
+        self.headers_next_at = 0.0
+        self.mark = self.older_mark = (-math.inf, 0)  # when so many had been seen
         self.log_ttft = DecayedMean()
         self.log_speed = DecayedMean()
         self.success = DecayedMean()
@@ -136,6 +160,26 @@ class EndpointHealth:
 
     def fade(self, now: float) -> float:
         return float(0.5 ** ((now - self.since) / HALF_LIFE_S))
+
+    @property
+    def brakes(self) -> tuple[Gate, float]:
+        """All that decides whether tries are let through, now and later."""
+        capacity = self.capacity
+        return self.breaker.gate, 0.0 if capacity is None else capacity.closed_until
+
+    def mark_seen(self, now: float) -> None:
+        """To be called now and then, so that the rate of answers is known when it is asked for."""
+        if now - self.mark[0] >= RATE_SPAN_S:
+            is_first = self.mark[0] == -math.inf
+            self.older_mark = (now, self.seen) if is_first else self.mark
+            self.mark = now, self.seen
+
+    def seen_per_s(self, now: float) -> float | None:
+        """None where too little was seen of late to speak of a rate."""
+        at, seen = self.older_mark
+        if self.seen - seen < LEAST_RATE_COUNT:
+            return None
+        return (self.seen - seen) / max(now - at, LEAST_RATE_SPAN_S)
 
     def _rebase(self, now: float) -> None:
         """Long before weights would leave the range of floats."""
@@ -174,6 +218,7 @@ class HealthBook:
 
     def _work_out(self, endpoint: Endpoint, now: float) -> Numbers:
         book, stats = self.of(endpoint.id), endpoint.stats
+        book.mark_seen(now)
         weight = min(float(stats.n), STATS_WEIGHT)
         fade = book.fade(now) if book.seen else 0.0
         return Numbers(
@@ -186,13 +231,29 @@ class HealthBook:
         )
 
     def is_quiet(self, endpoint_id: int, now: float) -> bool:
-        """Neither brake is on: the common case, asked for every candidate of every plan."""
+        """No brake is on: the common case, asked for every candidate of every plan."""
         book = self._books.get(endpoint_id)
-        return book is None or book.breaker.is_quiet(now)
+        if book is None:
+            return True
+        capacity = book.capacity
+        return book.breaker.is_quiet(now) and (capacity is None or capacity.is_open(now))
+
+    def next_release(self, endpoint_id: int, now: float) -> float:
+        """The next moment at which time alone lets a try through; infinite where none is held."""
+        book = self._books.get(endpoint_id)
+        if book is None:
+            return math.inf
+        released = book.breaker.next_release(now)
+        if book.capacity is not None and book.capacity.closed_until > now:
+            released = min(released, book.capacity.closed_until)
+        return released
 
     def on_start(self, endpoint_id: int, now: float) -> bool:
         """Whether a try may begin now: the last endpoint that is left is held back, not out."""
-        breaker = self.of(endpoint_id).breaker
+        book = self._books.get(endpoint_id) or self.of(endpoint_id)
+        if book.capacity is not None:
+            self.changes += book.capacity.take(now)
+        breaker = book.breaker
         if breaker.is_calm:
             return True
         before = breaker.gate
@@ -207,6 +268,8 @@ class HealthBook:
         book.seen += 1
         if not book.breaker.is_calm:
             self._on_success_after_trouble(book.breaker, now)
+        if book.capacity is not None:
+            book.capacity.on_success()
         if book.retry_tokens < RETRY_TOKENS:
             book.retry_tokens = min(book.retry_tokens + RETRY_EARNED, RETRY_TOKENS)
         # Spelled out, because this runs once per request: `mean.add(x, gain)` three times.
@@ -234,9 +297,9 @@ class HealthBook:
         self, endpoint_id: int, now: float, failure: FailureClass, retry_after_s: float | None
     ) -> None:
         book = self.of(endpoint_id)
-        before = book.breaker.gate
+        before = book.brakes
         if failure is FailureClass.CAPACITY:
-            book.breaker.on_capacity(now, retry_after_s)
+            self._on_refusal(book, now, retry_after_s)
         elif failure in COUNTS_AGAINST_HEALTH:
             book.seen += 1
             book.success.add(0.0, book.gain(now))
@@ -245,9 +308,33 @@ class HealthBook:
             book.breaker.on_refused(now, self._rng.random())
         else:
             book.breaker.on_neutral()
-        self.changes += book.breaker.gate != before
+        self.changes += book.brakes != before
         if failure in SPENDS_RETRIES:
             book.retry_tokens = max(book.retry_tokens - RETRY_COST, 0.0)
+
+    def _on_refusal(self, book: EndpointHealth, now: float, retry_after_s: float | None) -> None:
+        if book.capacity is None:
+            book.capacity = Capacity()
+        rest_s = book.capacity.on_refusal(now, book.seen_per_s(now))
+        book.breaker.on_capacity(now, rest_s if retry_after_s is None else retry_after_s)
+
+    def wants_headers(self, endpoint_id: int, now: float) -> bool:
+        """Whether `on_headers` has use for the headers of an answer that came now."""
+        book = self._books.get(endpoint_id)
+        return book is not None and now >= book.headers_next_at
+
+    def on_headers(
+        self, endpoint_id: int, now: float, wall_s: float, headers: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        """The provider's rate-limit headers; names are lower-case. `wall_s` is Unix time."""
+        book = self.of(endpoint_id)
+        allowances = read_allowances(headers, wall_s)
+        book.headers_next_at = now + (HEADERS_EVERY_S if allowances else HEADERS_WITHOUT_EVERY_S)
+        scarce = [one for one in allowances if one.remaining <= one.limit * NEARLY_USED_UP]
+        if scarce and book.capacity is None:
+            book.capacity = Capacity()
+        if book.capacity is not None:
+            self.changes += book.capacity.tell(scarce, now)
 
     def may_retry(self, endpoint_id: int) -> bool:
         """The retry budget of gRPC A6: retries stop when failures outrun successes."""

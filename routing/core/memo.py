@@ -144,4 +144,4 @@ def _rounding_is_harmless(endpoint: Endpoint, rounded: RequestFacts, moment: Mom
 
 
 def _next_release(health: HealthBook, endpoints: Iterable[Endpoint], now: float) -> float:
-    return min((health.of(one.id).breaker.next_release(now) for one in endpoints), default=now + 1)
+    return min((health.next_release(one.id, now) for one in endpoints), default=now + 1)

@@ -140,7 +140,7 @@ class _Planner:
 
     def finish(self, snapshot_version: int) -> DrawTree:
         self._rank_waiting()
-        if not self.groups:
+        if not self._add_capped() and not self.groups:
             self._release_brake()
         decision = Decision(
             policy=self.policy.name,
@@ -178,7 +178,19 @@ class _Planner:
         if not breaker.allows(now):
             wait = max(breaker.open_until - now, 0.0)
             return Exclusion.BREAKER_OPEN, f"tried again in {wait:.0f} s"
+        capacity = self.health.of(endpoint.id).capacity
+        if capacity is not None and not capacity.is_open(now):
+            return Exclusion.CAPACITY_CAP, capacity.words(now)
         return None
+
+    def _add_capped(self) -> bool:
+        """A cap is an estimate: those at theirs are still the last resort, the soonest first."""
+        capped = [e for e, brake in self.braked if brake is Exclusion.CAPACITY_CAP]
+        if capped:
+            now = self.moment.monotonic_s
+            capped.sort(key=lambda e: self.health.next_release(e.id, now))
+            self.groups.append(Group(tuple(capped)))
+        return bool(capped)
 
     def _release_brake(self) -> None:
         """Panic rule: with everything braked, the least recently failed endpoint is tried anyway.

@@ -25,7 +25,9 @@ class Chooser(Protocol):
         """Whom to try, in order; none where nobody can be tried."""
         ...
 
-    def started(self, request: Request, endpoint: Endpoint, at_s: float) -> None: ...
+    def started(self, request: Request, endpoint: Endpoint, at_s: float) -> bool:
+        """Whether the attempt may be made."""
+        ...
 
     def ended(self, request: Request, endpoint: Endpoint, answer: Answer, at_s: float) -> None: ...
 
@@ -59,8 +61,8 @@ class Hub:
             return ()
         return plan.attempts
 
-    def started(self, request: Request, endpoint: Endpoint, at_s: float) -> None:
-        self.books[request.process].on_start(endpoint.id, moment(at_s).monotonic_s)
+    def started(self, request: Request, endpoint: Endpoint, at_s: float) -> bool:
+        return self.books[request.process].on_start(endpoint.id, moment(at_s).monotonic_s)
 
     def ended(self, request: Request, endpoint: Endpoint, answer: Answer, at_s: float) -> None:
         book, now = self.books[request.process], moment(at_s).monotonic_s
@@ -82,8 +84,8 @@ class Simple:
     def choose(self, request: Request, at_s: float) -> Sequence[Endpoint]:
         return self._order()[:MOST_ATTEMPTS]
 
-    def started(self, request: Request, endpoint: Endpoint, at_s: float) -> None:
-        return None
+    def started(self, request: Request, endpoint: Endpoint, at_s: float) -> bool:
+        return True
 
     def ended(self, request: Request, endpoint: Endpoint, answer: Answer, at_s: float) -> None:
         return None

@@ -79,10 +79,7 @@ class _Run:
         for request in requests:
             self._until(request.at_s)
             running = _Running(request, self.chooser.choose(request, request.at_s))
-            if running.queue:
-                self._try(running, request.at_s)
-            else:
-                self._refused(running)
+            self._try(running, request.at_s)
         self._until(float("inf"))
         return self.log
 
@@ -96,12 +93,17 @@ class _Run:
                 self._end(ended, at_s)
 
     def _try(self, running: _Running, at_s: float) -> None:
-        endpoint = running.queue.popleft()
+        request, queue = running.request, running.queue
+        while queue and not self.chooser.started(request, queue[0], at_s):
+            queue.popleft()
+        if not queue:
+            self._refused(running)
+            return
+        endpoint = queue.popleft()
         running.no += 1
-        place, request = self.world.place(endpoint), running.request
+        place = self.world.place(endpoint)
         luck: Luck = request.luck[place] if running.no == 1 else luck_from(self.rng)
         answer = self.world.send(place, at_s, usage_of(request), luck)
-        self.chooser.started(request, endpoint, at_s)
         self._at(at_s + answer.ends_after_s, running, (running, endpoint, answer, at_s))
 
     def _at(self, at_s: float, running: _Running, ended: Try | None) -> None:

@@ -374,8 +374,8 @@ def test_it_decides_as_an_exact_plan_would(
             assert seen == outcome(plan, exact, hub)[0]
             if result is None or objective == "balanced":
                 continue
-            planned_for = result.decision.input_tokens
-            same = exact if planned_for == exact.input_tokens else rounded
+            planned_for = result.decision.input_tokens, result.decision.output_tokens
+            same = exact if planned_for == (exact.input_tokens, exact.output_tokens) else rounded
             _, expected = outcome(plan, same, hub)
             assert expected is not None
             assert ids(result) == ids(expected)

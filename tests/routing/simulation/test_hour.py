@@ -114,3 +114,10 @@ def test_somebody_who_looks_at_nothing_pays_with_failed_attempts() -> None:
     answered = sum(one.place is not None for one in log.served)
     room = 2.0 * script().duration_s + 10
     assert answered <= room < len(log.served)
+
+
+def test_a_limit_that_nobody_announces_is_found_and_used() -> None:
+    """Of a whole hour, the search at its beginning included."""
+    ours = contest(hour(), 1, ("slo-cheapest",))[0].figures
+    assert ours.limit_use >= 0.95
+    assert ours.limit_refused < 0.01
