@@ -1,6 +1,6 @@
 # Every target calls ./panelboard, so that make is a convenience and not a need.
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check fix seed clients bench lint types arch
+.PHONY: help run test chaos check fix seed clients simulate bench lint types arch
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -25,6 +25,9 @@ seed:  ## fill the days up to yesterday with simulated traffic, for the pages to
 
 clients:  ## run the clients of the ecosystem against a hub (installed once under .panelboard/clients)
 	./panelboard test tests/clients $(ARGS)
+
+simulate:  ## play the simulated hour and put its table and picture into docs/routing.md
+	./panelboard manage simulate_routing --plot docs/routing-hour.svg --page docs/routing.md $(ARGS)
 
 bench:  ## measure the gateway beside others; ARGS="--help" lists what can be chosen
 	./panelboard bench $(ARGS)
