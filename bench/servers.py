@@ -116,8 +116,8 @@ class LiteLLM(_OneProgram):
         command += ["--port", str(self.port), "--num_workers", "1"]
         quiet = {
             "PYTHONPATH": str(packages),
-            "AIOHTTP_CONNECTOR_LIMIT": "0",  # no limit: all streams at once
-            "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "0",
+            "AIOHTTP_CONNECTOR_LIMIT": "4096",  # all streams at once; 0 would mean 100
+            "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": "4096",
             "LITELLM_LOG": "ERROR",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "DISABLE_ADMIN_UI": "True",

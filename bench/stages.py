@@ -28,7 +28,7 @@ class Plan(msgspec.Struct, frozen=True):
     chunks: int
     delay_ms: int
     ramp_ms: int
-    slow_s: float = 20.0  # a server that needs longer for a round gets one round of that stage
+    slow_s: float = 15.0  # a server that needs longer for a round gets one round of that stage
 
 
 FULL = Plan(3, 4.0, 64, 300, 100, 50, 1000)
@@ -136,7 +136,7 @@ def check(report: LoadReport, chunks_each: int) -> None:
 
 def warm_up(server: Server, stage: Stage) -> None:
     """Raises BenchError if it gives no good answer."""
-    shape = Shape(connections=8, seconds=3, requests=200)
+    shape = Shape(connections=8, seconds=1.5, requests=200)
     report = Load(server.port, server.headers[stage.wire], stage.body.warm_up, shape).wait()
     if not report.done:
         reason = report.first_error or "no connection"

@@ -19,7 +19,8 @@ from pathlib import Path
 from bench.paths import HERE, LOAD, LOGS, ROOT, UPSTREAM, WORK, BenchError
 from bench.processes import need_program
 
-LITELLM = "litellm[proxy]>=1.106"
+# The second is needed by Python 3.11.2 and before, whichever Python installs them.
+LITELLM = ("litellm[proxy]>=1.106", "async-timeout")
 LITELLM_FOLDER = WORK / "litellm"
 PORTKEY_FOLDER = WORK / "portkey"
 # Portkey answers 500 with later releases of these two.
@@ -65,11 +66,13 @@ def litellm_packages() -> Path:
     """
     folder = "python{}.{}".format(*sys.version_info)
     packages = LITELLM_FOLDER / "lib" / folder / "site-packages"
-    if not (packages / "litellm" / "proxy").exists():
-        print("installing litellm ...", flush=True)
+    if all((packages / name).exists() for name in ("litellm/proxy", "async_timeout")):
+        return packages
+    print("installing litellm ...", flush=True)
+    if not packages.exists():
         _install("litellm", [sys.executable, "-m", "venv", "--clear", str(LITELLM_FOLDER)])
-        pip = [str(LITELLM_FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        _install("litellm", [*pip, LITELLM])
+    pip = [str(LITELLM_FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    _install("litellm", [*pip, *LITELLM])
     return packages
 
 

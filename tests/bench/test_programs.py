@@ -79,13 +79,12 @@ def run(folder: Path, tmp_path: Path) -> Run:
     return run
 
 
-def answer(port: int, path: str, body: str) -> tuple[int, str]:
+def answer(port: int, path: str, body: str) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("POST", path, body.encode(), {"content-type": "application/json"})
-    response = connection.getresponse()
-    text = response.read().decode()
+    text = connection.getresponse().read().decode()
     connection.close()
-    return response.status, text
+    return text
 
 
 def events_in(text: str) -> list[dict[str, Any]]:
@@ -94,7 +93,7 @@ def events_in(text: str) -> list[dict[str, Any]]:
 
 
 def test_anthropics_events_come_in_anthropics_order_with_the_usage_at_both_ends(port: int) -> None:
-    _, text = answer(port, "/claude/v1/messages", CLAUDE_STREAM.text())
+    text = answer(port, "/claude/v1/messages", CLAUDE_STREAM.text())
     events = events_in(text)
     assert [event["type"] for event in events] == ANTHROPIC_ORDER
     names = [line.removeprefix("event: ") for line in text.splitlines() if line[:6] == "event:"]
@@ -107,8 +106,8 @@ def test_anthropics_events_come_in_anthropics_order_with_the_usage_at_both_ends(
 
 
 def test_a_plain_answer_is_that_of_the_dialect_asked(port: int) -> None:
-    message = json.loads(answer(port, "/v1/messages", CLAUDE.text())[1])
-    completion = json.loads(answer(port, "/v1/chat/completions", SHORT.text())[1])
+    message = json.loads(answer(port, "/v1/messages", CLAUDE.text()))
+    completion = json.loads(answer(port, "/v1/chat/completions", SHORT.text()))
     assert message["type"] == "message"
     assert message["usage"]["output_tokens"] == 100
     assert completion["object"] == "chat.completion"
@@ -116,7 +115,7 @@ def test_a_plain_answer_is_that_of_the_dialect_asked(port: int) -> None:
 
 
 def test_openais_stream_ends_with_usage_and_done(port: int) -> None:
-    _, text = answer(port, "/v1/chat/completions", SHORT_STREAM.text())
+    text = answer(port, "/v1/chat/completions", SHORT_STREAM.text())
     events = events_in(text)
     assert len(events) == CHUNKS + 1
     assert events[-1]["choices"] == []
@@ -124,7 +123,7 @@ def test_openais_stream_ends_with_usage_and_done(port: int) -> None:
 
 
 def test_a_stream_has_no_more_events_than_tokens_were_asked_for(port: int) -> None:
-    _, text = answer(port, "/v1/chat/completions", SHORT_STREAM.warm_up.text())
+    text = answer(port, "/v1/chat/completions", SHORT_STREAM.warm_up.text())
     assert len(events_in(text)) == 2 + 1
 
 
