@@ -11,6 +11,7 @@ from dashboard.runtime import (
     build_gateway,
     client_surfaces,
     database_of,
+    idempotency_store,
     response_store,
     set_gateway,
     snapshot_watcher,
@@ -41,6 +42,7 @@ class Application:
         self.gateway: Gateway | None = None
         self.gateway_app: GatewayApp | None = None
         self.responses = response_store(hub, self.database)
+        self.idempotency = idempotency_store(hub, self.database)
         self.batches: BatchService | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +97,7 @@ class Application:
         await self.watcher.start()
         self.keeper = LeaseKeeper(self.database)
         await self.keeper.start()
-        self.gateway = build_gateway(self.hub, self.watcher, self.keeper)
+        self.gateway = build_gateway(self.hub, self.watcher, self.keeper, self.idempotency)
         await self.gateway.start()
         if self.serves_gateway:
             freeze_what_lives_on()
@@ -117,6 +119,7 @@ class Application:
         if self.watcher is not None:
             await self.watcher.stop()
         await self.responses.close()
+        await self.idempotency.close()
 
 
 def freeze_what_lives_on() -> None:

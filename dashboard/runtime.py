@@ -10,12 +10,14 @@ from typing import Any
 from dashboard.hub_settings import HubSettings
 from routing.batches.service import BatchService
 from routing.core.limits import Limiter
+from routing.gateway.idempotency import IdempotencyStore
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.base import UpstreamClient
 from routing.gateway.upstream.fast import FastUpstream
 from routing.gateway.upstream.guard import AllowList
+from routing.services.idempotency_store import PostgresIdempotencyStore
 from routing.services.response_store import PostgresResponseStore
 from routing.services.sealing import Keyring
 from routing.snapshots import Database, SnapshotWatcher, read_snapshot
@@ -41,10 +43,16 @@ def snapshot_watcher(hub: HubSettings, database: Database) -> SnapshotWatcher:
     return SnapshotWatcher(database, partial(read_snapshot, keyring=keyring_of(hub)))
 
 
-def build_gateway(hub: HubSettings, watcher: SnapshotWatcher, limiter: Limiter) -> Gateway:
+def build_gateway(
+    hub: HubSettings,
+    watcher: SnapshotWatcher,
+    limiter: Limiter,
+    idempotency: IdempotencyStore,
+) -> Gateway:
     return Gateway(
         snapshots=watcher,
         limiter=limiter,
+        idempotency=idempotency,
         upstream=upstream_client(hub),
         spool=SpoolWriter(hub.spool_dir, hub.serve, hub.spool_max_bytes, hub.durability),
         settings=GatewaySettings(
@@ -64,6 +72,10 @@ def upstream_client(hub: HubSettings) -> UpstreamClient:
     from routing.gateway.upstream.registry import make_upstream
 
     return make_upstream(hub.upstream, allow)
+
+
+def idempotency_store(hub: HubSettings, database: Database) -> PostgresIdempotencyStore:
+    return PostgresIdempotencyStore(database, keyring_of(hub))
 
 
 def response_store(hub: HubSettings, database: Database) -> PostgresResponseStore:

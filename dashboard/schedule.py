@@ -35,6 +35,10 @@ def entries(probe_interval_minutes: int) -> dict[str, Entry]:
             "task": "routing.tasks.refresh_prices",
             "schedule": crontab(hour="3", minute="40"),
         },
+        "forget idempotent calls": {
+            "task": "routing.tasks.forget_expired_calls",
+            "schedule": crontab(minute="40"),
+        },
         "forget expired responses": {
             "task": "routing.tasks.forget_expired_responses",
             "schedule": crontab(minute="50"),

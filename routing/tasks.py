@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from routing.models import Credential, Provider
-from routing.services import batch_work, price_refresh, probes, stored_responses
+from routing.services import batch_work, idempotent_calls, price_refresh, probes, stored_responses
 from routing.services.snapshots import load_snapshot
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,12 @@ def _work_on_batches(slot: int, token: UUID, within_s: float) -> None:
 @shared_task
 def forget_expired_batches() -> int:
     return batch_work.forget_expired(timezone.now())
+
+
+@shared_task
+def forget_expired_calls() -> int:
+    with connection.cursor() as cursor:
+        return idempotent_calls.forget_expired(cursor, timezone.now())
 
 
 @shared_task

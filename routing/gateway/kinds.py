@@ -40,10 +40,12 @@ async def answer_kind(
     try:
         caller = gateway.authenticate(headers, received_wall)
         check_headers(headers, gateway.settings.max_body_bytes)
+        wishes = wishes_in(headers)
         raw = await read()
         scribe = Scribe(gateway, request_id, caller, received_at, received_wall)
         scribe.surface = KINDS[kind].surface
-        scribe.wishes = wishes_in(headers)
+        if wishes is not None:
+            scribe.wishes = wishes.of(scribe.surface, headers, raw)
         await _answer(gateway, scribe, kind, headers, sink, raw)
     except HubError as error:
         more = refusal_headers(KINDS[kind].surface, error, received_wall)

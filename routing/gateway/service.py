@@ -34,6 +34,7 @@ from routing.gateway.draining import drain
 from routing.gateway.errors import error_body, error_headers, our_fault, stopping
 from routing.gateway.exchange import STOPPING, Exchange
 from routing.gateway.explain import explain_refusal
+from routing.gateway.idempotency import IdempotencyStore, answer_once, refuse_stream
 from routing.gateway.lateness import deadlines_of
 from routing.gateway.limits import refusal_headers
 from routing.gateway.overload import Overload
@@ -78,6 +79,7 @@ class Gateway:
         spool: Spool,
         settings: GatewaySettings,
         limiter: Limiter | None = None,
+        idempotency: IdempotencyStore | None = None,
         rng: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -86,6 +88,7 @@ class Gateway:
         self.upstream = upstream
         self.spool = spool
         self.limiter = limiter
+        self.idempotency = idempotency
         self.settings = settings
         self.waits_for_disk = settings.durability == "host"  # before the last byte of an answer
         self.rng = rng or Random(secrets.randbits(64))
@@ -168,7 +171,8 @@ class Gateway:
                 caller, wishes = self.caller_of(digest, received_wall), None
             raw = await read()
             scribe = Scribe(self, request_id, caller, received_at, received_wall)
-            scribe.wishes = wishes
+            if wishes is not None:
+                scribe.wishes = wishes.of(surface.name if surface else "chat", headers, raw)
             self._admit()
             body = await _load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
             if surface is None:
@@ -253,6 +257,18 @@ class Gateway:
 
         Raises HubError when nothing was sent to the client.
         """
+        wishes = scribe.wishes
+        if wishes is not None and wishes.idempotency_key:
+            scribe.facts, scribe.wishes = facts, wishes.without_key()
+            if call.stream:
+                raise refuse_stream()
+            return answer_once(
+                self.idempotency,
+                scribe,
+                wishes,
+                sink,
+                lambda own: self.run(scribe, own, call, facts, headers, endpoint_id, voice),
+            )
         limits = scribe.caller.limits
         work = self._run(scribe, sink, call, facts, headers, endpoint_id, voice)
         if limits is None or self.limiter is None:

@@ -6,23 +6,40 @@ the headers were parsed anew.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 
 import msgspec
 
-from routing.adapters.base import Headers
+from routing.adapters.base import Headers, header
 from routing.core.errors import HubError
 
 EXPLAIN = b"x-panelboard-explain"
 RESUME = b"x-panelboard-resume"
 IDEMPOTENCY_KEY = b"idempotency-key"
 MAX_KEY_CHARS = 255
+_BOUNDARY = re.compile(rb'boundary="?([^";,\s]{1,70})', re.IGNORECASE)
 
 
 class Wishes(msgspec.Struct, frozen=True):
     explain: bool = False  # the decision is wanted in a response header
     resume: bool = False  # a stream that is cut may be continued by another attempt, marked
     idempotency_key: str = ""
+    fingerprint: bytes = b""  # of the request that the key stands for
+
+    def of(self, surface: str, headers: Headers, raw: bytes) -> Wishes:
+        """These wishes, for the request with this body."""
+        if not self.idempotency_key:
+            return self
+        # A form is cut into its parts by a word that clients make up anew for each request.
+        word = _BOUNDARY.search(header(headers, b"content-type"))
+        content = raw.replace(word[1], b"") if word is not None else raw
+        fingerprint = hashlib.sha256(surface.encode() + b"|" + content).digest()
+        return msgspec.structs.replace(self, fingerprint=fingerprint)
+
+    def without_key(self) -> Wishes:
+        return msgspec.structs.replace(self, idempotency_key="")
 
 
 def wishes_in(headers: Headers) -> Wishes | None:

@@ -1,6 +1,7 @@
 from routing.models.batch import Batch, BatchFile, BatchFileChunk, BatchLine, BatchRunner
 from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provider
 from routing.models.credential import Credential
+from routing.models.idempotent_call import IdempotentCall
 from routing.models.limit import Limit, LimitPool
 from routing.models.policy import Policy, PolicyVersion
 from routing.models.probe import ProbeDay
@@ -19,6 +20,7 @@ __all__ = [
     "Credential",
     "Endpoint",
     "EndpointStats",
+    "IdempotentCall",
     "Limit",
     "LimitPool",
     "Membership",

@@ -17,12 +17,8 @@ from routing.core.errors import HubError
 from routing.models import Organization, Project, StoredResponse
 from routing.services import stored_responses
 from routing.services.credentials import keyring
-from routing.services.response_store import (
-    MOST_IDLE_S,
-    MOST_WAITING,
-    PAUSE_S,
-    PostgresResponseStore,
-)
+from routing.services.database_work import MOST_IDLE_S, MOST_WAITING, PAUSE_S
+from routing.services.response_store import PostgresResponseStore
 from routing.services.stored_responses import MAX_BYTES
 from routing.surfaces.base import Asker
 from routing.surfaces.responses import (
@@ -323,7 +319,7 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(
     asking = asyncio.create_task(store.get(ID, other_project.pk))
     await asyncio.sleep(0.1)
     with proxy.out_of_the_way():
-        assert [idle for idle, _ in store._idle] == []
+        assert [idle for idle, _ in store._database._idle] == []
     proxy.heal()
     assert await asking == KEPT
 
@@ -333,7 +329,7 @@ async def test_it_is_tried_again_after_a_pause(
     store: PostgresResponseStore,
     clock: Clock,
 ) -> None:
-    store._pause()
+    store._database._pause()
     with pytest.raises(StoreUnavailable, match="a moment ago"):
         await store.put(KEPT, other_project.pk)
     clock.now += PAUSE_S
