@@ -1,6 +1,6 @@
 # Every target calls ./panelboard, so that make is a convenience and not a need.
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check fix seed clients simulate bench lint types arch
+.PHONY: help run test chaos batches check fix seed clients simulate matrix bench lint types arch
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -13,6 +13,10 @@ test:  ## run the tests; ARGS="-k name" goes to pytest
 
 chaos:  ## the long forms: a minute without Postgres, 300 streams when the gateway is killed
 	PANELBOARD_TEST_OUTAGE_S=60 PANELBOARD_TEST_STREAMS=300 ./panelboard test tests/e2e/test_crash.py $(ARGS)
+
+batches:  ## the long form: 10,000 lines through 4 worker processes, one of them killed every 10 s
+	PANELBOARD_TEST_BATCH_LINES=10000 PANELBOARD_TEST_KILL_EVERY_S=10 PANELBOARD_TEST_KILLS=1000 \
+	  ./panelboard test tests/e2e/test_batches.py -s $(ARGS)
 
 check:  ## format, lint, types, import contracts, migrations, spelling, then the tests
 	./panelboard check $(ARGS)
@@ -28,6 +32,9 @@ clients:  ## run the clients of the ecosystem against a hub (installed once unde
 
 simulate:  ## play the simulated hour and put its table and picture into docs/routing.md
 	./panelboard manage simulate_routing --plot docs/routing-hour.svg --page docs/routing.md $(ARGS)
+
+matrix:  ## observe what works with what, and write docs/matrix.md
+	./panelboard matrix
 
 bench:  ## measure the gateway beside others; ARGS="--help" lists what can be chosen
 	./panelboard bench $(ARGS)
