@@ -119,8 +119,8 @@ def measure(server: Server, stage: Stage, plan: Plan) -> Sample:
         meter.watch_memory()
         time.sleep(MEMORY_INTERVAL_S)
     report = load.wait()
-    check(report, plan.chunks if stage.body.stream else 0)
     cpu_us, mb = meter.read()
+    check(report, plan.chunks if stage.body.stream else 0)
     return Sample(server.name, stage.name, report, cpu_us, mb)
 
 
