@@ -25,8 +25,9 @@ from routing.core.errors import (
     FailureClass,
 )
 from routing.core.rate_headers import read_allowances
+from routing.core.sightings import NEGLIGIBLE_WEIGHT, Sighting, Sums
 
-HALF_LIFE_S = 300.0
+HALF_LIFE_S = 60.0
 REBASE_S = 100 * HALF_LIFE_S
 STATS_WEIGHT = 20.0  # observations that the rollups count as, at most
 ASSUMED_SPREAD = 0.5  # of log time; p95 is then 2.3 times the median
@@ -117,6 +118,21 @@ class DecayedMean:
             total += live * max(self.squares / self.weight - mean * mean, 0.0)
         return math.sqrt(total / weight)
 
+    def sums_since(self, told: DecayedMean, fade: float) -> Sums:
+        return Sums(
+            (self.weight - told.weight) * fade,
+            (self.total - told.total) * fade,
+            (self.squares - told.squares) * fade,
+        )
+
+    def add_sums(self, sums: Sums, gain: float) -> None:
+        self.weight += sums.weight * gain
+        self.total += sums.total * gain
+        self.squares += sums.squares * gain
+
+    def become(self, other: DecayedMean) -> None:
+        self.weight, self.total, self.squares = other.weight, other.total, other.squares
+
     def shrink(self, factor: float) -> None:
         self.squares *= factor
         self.total *= factor
@@ -128,6 +144,7 @@ class EndpointHealth:
         "breaker",
         "capacity",
         "headers_next_at",
+        "heard",
         "log_speed",
         "log_ttft",
         "mark",
@@ -136,6 +153,7 @@ class EndpointHealth:
         "seen",
         "since",
         "success",
+        "told",
     )
 
     def __init__(self) -> None:
@@ -146,6 +164,8 @@ class EndpointHealth:
         self.log_ttft = DecayedMean()
         self.log_speed = DecayedMean()
         self.success = DecayedMean()
+        self.told = DecayedMean(), DecayedMean(), DecayedMean()  # to the other processes, so far
+        self.heard = 0.0  # observations of the other processes, undecayed
         self.retry_tokens = RETRY_TOKENS
         self.seen = 0
         self.since = math.nan  # when an observation weighed 1
@@ -160,6 +180,30 @@ class EndpointHealth:
 
     def fade(self, now: float) -> float:
         return float(0.5 ** ((now - self.since) / HALF_LIFE_S))
+
+    def _means(self) -> tuple[DecayedMean, DecayedMean, DecayedMean]:
+        return self.success, self.log_ttft, self.log_speed
+
+    def tell(self, endpoint_id: int, now: float) -> Sighting | None:
+        """What was seen here since the last call; None where that is nothing."""
+        if self.success.weight <= self.told[0].weight:
+            return None
+        fade = self.fade(now)
+        pairs = list(zip(self._means(), self.told, strict=True))
+        success, log_ttft, log_speed = [mean.sums_since(told, fade) for mean, told in pairs]
+        for mean, told in pairs:
+            told.become(mean)
+        if success.weight < NEGLIGIBLE_WEIGHT:
+            return None
+        return Sighting(endpoint_id, success, log_ttft, log_speed)
+
+    def hear(self, sighting: Sighting, now: float, age_s: float) -> None:
+        gain = self.gain(now) * float(0.5 ** (age_s / HALF_LIFE_S))
+        heard = (sighting.success, sighting.log_ttft, sighting.log_speed)
+        for mean, told, sums in zip(self._means(), self.told, heard, strict=True):
+            mean.add_sums(sums, gain)
+            told.add_sums(sums, gain)  # so that it is not told again as our own
+        self.heard += sighting.success.weight
 
     @property
     def brakes(self) -> tuple[Gate, float]:
@@ -184,7 +228,7 @@ class EndpointHealth:
     def _rebase(self, now: float) -> None:
         """Long before weights would leave the range of floats."""
         factor = self.fade(now)
-        for mean in (self.log_ttft, self.log_speed, self.success):
+        for mean in (*self._means(), *self.told):
             if mean.weight:
                 mean.shrink(factor)
         self.since = now
@@ -220,15 +264,25 @@ class HealthBook:
         book, stats = self.of(endpoint.id), endpoint.stats
         book.mark_seen(now)
         weight = min(float(stats.n), STATS_WEIGHT)
-        fade = book.fade(now) if book.seen else 0.0
+        fade = book.fade(now) if book.success.weight else 0.0
         return Numbers(
             ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, fade)),
             speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
             success_rate=book.success.mixed_with(stats.success_rate, weight, fade),
-            samples=stats.n + book.seen,
+            samples=stats.n + book.seen + round(book.heard),
             ttft_spread=book.log_ttft.spread(_spread(stats), weight, fade),
             speed_spread=book.log_speed.spread(None, 0.0, fade),
         )
+
+    def tell(self, now: float) -> list[Sighting]:
+        """What this process saw since the last call, for the other processes."""
+        told = [book.tell(endpoint_id, now) for endpoint_id, book in self._books.items()]
+        return [one for one in told if one is not None]
+
+    def hear(self, sightings: Sequence[Sighting], now: float, age_s: float) -> None:
+        """What another process told `age_s` ago."""
+        for one in sightings:
+            self.of(one.endpoint_id).hear(one, now, max(age_s, 0.0))
 
     def is_quiet(self, endpoint_id: int, now: float) -> bool:
         """No brake is on: the common case, asked for every candidate of every plan."""

@@ -18,6 +18,7 @@ from routing.simulation.traffic import Request
 from routing.simulation.world import Answer, World, moment
 
 MOST_ATTEMPTS = 3
+SHARED_EVERY_S = 2.0  # what the processes saw of the providers
 
 
 class Chooser(Protocol):
@@ -46,8 +47,20 @@ class Hub:
         processes = range(world.script.processes)
         self.books = [HealthBook(self.rng) for _ in processes]
         self.memos = [PlanMemo() for _ in processes]
+        self._shared_at_s = 0.0
+
+    def _share(self, at_s: float) -> None:
+        now = moment(at_s).monotonic_s
+        told = [book.tell(now) for book in self.books]
+        for listener, book in enumerate(self.books):
+            for teller, sightings in enumerate(told):
+                if teller != listener:
+                    book.hear(sightings, now, age_s=0.0)
+        self._shared_at_s = at_s
 
     def choose(self, request: Request, at_s: float) -> Sequence[Endpoint]:
+        if at_s >= self._shared_at_s + SHARED_EVERY_S:
+            self._share(at_s)
         try:
             plan = self.memos[request.process].plan(
                 request.facts,

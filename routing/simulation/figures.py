@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -13,9 +13,9 @@ from routing.simulation.run import Log
 from routing.simulation.script import Script, Span
 
 BEFORE_S = 180.0  # whose share of first attempts is what is usual
-LOOK_S = 20.0  # the length of the window that is compared with it
+LOOK_S = 10.0  # the window that is compared with it; it ends at the moment that is judged
 STEP_S = 1.0
-LEFT_SHARE = 0.1  # of the usual share: what half-open tries may still take
+LEFT_SHARE = 0.25  # of the usual share: what shares by weight and half-open tries may still take
 BACK_SHARE = 0.5
 LEAST_USUAL = 0.02  # of all first attempts: with less there is nothing to leave
 
@@ -112,18 +112,18 @@ class _Share:
         return ours / total if total else 0.0
 
     def first_below(self, most: float, start: float, end: float) -> float | None:
-        """From when on the share of the following window is small."""
-        at = start
-        while at < end:
-            if self.between(at, at + LOOK_S) <= most:
-                return at
-            at += STEP_S
-        return None
+        """When the share of the last seconds has become small."""
+        return next((at for at in _steps(start, end) if self._lately(at) <= most), None)
 
     def first_above(self, least: float, start: float, end: float) -> float | None:
-        at = start
-        while at < end:
-            if self.between(at, at + LOOK_S) >= least:
-                return at
-            at += STEP_S
-        return None
+        return next((at for at in _steps(start, end) if self._lately(at) >= least), None)
+
+    def _lately(self, at: float) -> float:
+        return self.between(at - LOOK_S, at)
+
+
+def _steps(start: float, end: float) -> Iterator[float]:
+    at = start + STEP_S
+    while at < end:
+        yield at
+        at += STEP_S

@@ -1,0 +1,111 @@
+"""Health that processes share: what one tells, another adds to its own."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from routing.core.errors import FailureClass
+from routing.core.health import HALF_LIFE_S, REBASE_S, HealthBook
+from routing.core.sightings import Sighting, Sums, decode, encode
+from tests.routing.factories import endpoint, health, stats
+
+NEW = endpoint("new", 1)
+KNOWN = endpoint("known", 1, stats=stats(400, 100))
+
+
+def seen(book: HealthBook, now: float, times: int = 40, ttft_ms: float = 800.0) -> None:
+    for _ in range(times):
+        book.on_success(1, now, ttft_ms, 50.0)
+
+
+def passed_on(book: HealthBook, now: float) -> list[Sighting]:
+    return decode(encode(book.tell(now)))
+
+
+def test_what_one_process_saw_the_other_knows() -> None:
+    ours, theirs = health(), health()
+    seen(theirs, 100.0)
+    ours.hear(passed_on(theirs, 102.0), 5000.0, age_s=1.0)
+    numbers = ours.numbers(NEW, 5000.0)
+    assert numbers.ttft_ms == pytest.approx(800.0)
+    assert numbers.speed_tps == pytest.approx(50.0)
+    assert numbers.success_rate == 1.0
+    assert numbers.samples == 39  # decayed a little before it was told
+
+
+def test_nothing_is_told_twice_and_nothing_that_was_heard_is_told_on() -> None:
+    ours, theirs = health(), health()
+    seen(theirs, 100.0)
+    told = passed_on(theirs, 100.0)
+    assert passed_on(theirs, 101.0) == []
+    ours.hear(told, 5000.0, age_s=0.0)
+    assert passed_on(ours, 5001.0) == []
+    seen(ours, 5002.0, times=3, ttft_ms=200.0)
+    (own,) = passed_on(ours, 5002.0)
+    assert own.success.weight == pytest.approx(3.0)
+    assert own.log_ttft.total / own.log_ttft.weight == pytest.approx(5.2983, abs=1e-3)
+
+
+def test_two_that_share_know_what_one_that_saw_all_would_know() -> None:
+    first, second, alone = health(), health(), health()
+    now = 100.0
+    for n in range(200):
+        now += 1.7
+        book = first if n % 3 else second
+        for one in (book, alone):
+            if n % 17 == 0:
+                one.on_failure(1, now, FailureClass.TIMEOUT, None)
+            else:
+                one.on_success(1, now, 300.0 + n, 80.0 + n % 7)
+        if n % 5 == 0:
+            second.hear(first.tell(now), now, 0.0)
+            first.hear(second.tell(now), now, 0.0)
+    second.hear(first.tell(now), now, 0.0)
+    first.hear(second.tell(now), now, 0.0)
+    expected = alone.numbers(KNOWN, now)
+    for one in (first, second):
+        got = one.numbers(KNOWN, now)
+        for name in ("ttft_ms", "speed_tps", "success_rate", "ttft_spread", "speed_spread"):
+            assert getattr(got, name) == pytest.approx(getattr(expected, name), rel=1e-6), name
+
+
+def test_old_news_weighs_less() -> None:
+    ours, theirs = health(), health()
+    seen(ours, 5000.0, ttft_ms=200.0)
+    seen(theirs, 100.0, ttft_ms=800.0)
+    ours.hear(theirs.tell(100.0), 5000.0, age_s=20 * HALF_LIFE_S)
+    assert ours.numbers(NEW, 5000.0).ttft_ms == pytest.approx(200.0, rel=0.01)
+
+
+def test_failures_elsewhere_do_not_trip_the_breaker_here() -> None:
+    ours, theirs = health(), health()
+    for _ in range(10):
+        theirs.on_failure(1, 100.0, FailureClass.TRANSIENT, None)
+    ours.hear(theirs.tell(100.0), 5000.0, age_s=0.0)
+    assert ours.numbers(NEW, 5000.0).success_rate == 0.0
+    assert ours.is_quiet(1, 5000.0)
+
+
+def test_weights_stay_in_range_over_weeks() -> None:
+    ours, theirs = health(), health()
+    now = 0.0
+    for _ in range(30):
+        now += REBASE_S * 0.9
+        seen(theirs, now, times=10)
+        ours.hear(theirs.tell(now), now, age_s=0.0)
+    assert ours.numbers(NEW, now).ttft_ms == pytest.approx(800.0)
+    assert theirs.tell(now) == ours.tell(now) == []
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[[1]]", b'[[1,[1,"x",1],[0,0,0],[0,0,0]]]', b"nonsense"])
+def test_what_is_no_list_of_sightings_is_refused(text: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode(text)
+
+
+def test_sums_that_nobody_can_have_seen_are_left_out() -> None:
+    wild = Sighting(1, Sums(1e300, 1.0, 1.0), Sums(), Sums())
+    below = Sighting(2, Sums(-5.0, 1.0, 1.0), Sums(), Sums())
+    sound = Sighting(3, Sums(1.0, 1.0, 1.0), Sums(), Sums())
+    assert decode(encode([wild, below, sound])) == [sound]
