@@ -34,6 +34,7 @@ OUTCOMES = {
     "user_error": "Request at fault",
     "hub_error": "Hub error",
     "crashed": "Hub crashed",
+    "hedge_lost": "Another attempt was quicker",
 }
 OUTCOME_TONES = {
     "ok": "good",
@@ -45,6 +46,7 @@ OUTCOME_TONES = {
     "user_error": "warn",
     "hub_error": "bad",
     "crashed": "bad",
+    "hedge_lost": "",
 }
 
 COST_STATUSES = {

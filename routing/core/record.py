@@ -33,6 +33,7 @@ class Outcome(StrEnum):
     USER_ERROR = "user_error"
     HUB_ERROR = "hub_error"
     CRASHED = "crashed"  # our process died; settled from the spool
+    HEDGE_LOST = "hedge_lost"  # of an attempt: another one of the same request was quicker
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, tag="I"):

@@ -32,6 +32,8 @@ class ProviderPreferences(msgspec.Struct, frozen=True):
     # (percentile, figure), such as (90, 1.5): 9 of 10 requests are expected to be better. All hold.
     throughput_cutoffs: tuple[tuple[float, float], ...] = ()
     latency_cutoffs: tuple[tuple[float, float], ...] = ()
+    hedge: bool | None = None  # a second attempt beside a late first one; None: as the policy says
+    hedge_after_ms: float | None = None
 
 
 NO_PREFERENCES = ProviderPreferences()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, StreamReader
 from routing.adapters.registry import adapter_for
@@ -44,12 +45,23 @@ PROGRESS_S = 0.75  # and this often: with the tick, none is more than a second o
 DRAIN_S = 1.0  # after the last event: how long the connection may take to become reusable
 
 
+class Claims(Protocol):
+    """What an exchange asks when another one may answer the same client."""
+
+    def claim(self, lane: Exchange) -> None:
+        """Raises UpstreamError where the other one was first."""
+        ...
+
+    def look(self, now: float) -> None: ...
+
+
 class Exchange:
     """`run` answers the client or raises HubError; `tick` keeps the deadlines."""
 
     __slots__ = (
         "call",
         "draining_until",
+        "race",
         "retries",
         "scribe",
         "sink",
@@ -84,11 +96,15 @@ class Exchange:
         self.draining_until: float | None = None
         self.special = special
         self.retries: Retries | None = None  # once something has failed
+        self.race: Claims | None = None  # where two attempts run side by side
 
     # --- the loop -----------------------------------------------------------------------------
-    async def run(self, attempts: Sequence[Endpoint], max_attempts: int) -> None:
-        """Raises HubError when every attempt failed before the first byte to the client."""
-        queue, no, refused = list(attempts), 0, self.scribe.gateway.refused_keys
+    async def run(self, attempts: Sequence[Endpoint], max_attempts: int, no: int = 0) -> None:
+        """Raises HubError when every attempt failed before the first byte to the client.
+
+        `no` attempts have been made before.
+        """
+        queue, refused = list(attempts), self.scribe.gateway.refused_keys
         while True:
             endpoint = queue.pop(0)
             adapter = adapter_for(endpoint.provider.dialect, endpoint.kind)
@@ -116,13 +132,25 @@ class Exchange:
                 await self._break_off(endpoint, error)
                 return
             if error.failure is FailureClass.CANCELLED:
-                self._nobody_waits(error)
+                self.nobody_waits(error)
                 return
             delay_s = self._next(error, queue, max_attempts)
             if delay_s is None:
-                raise self._last_word(error, endpoint, no)
+                raise self.last_word(error, endpoint, no)
             if delay_s:
                 await asyncio.sleep(delay_s)
+
+    async def go_on_after(
+        self, error: UpstreamError, queue: list[Endpoint], max_attempts: int
+    ) -> None:
+        """The last attempt, made elsewhere, failed. Raises HubError as `run` does."""
+        attempt, no = self.scribe.attempt, self.scribe.begun
+        assert attempt is not None
+        delay_s = self._next(error, queue, max_attempts)
+        if delay_s is None:
+            raise self.last_word(error, attempt.endpoint, no)
+        await asyncio.sleep(delay_s)
+        await self.run(queue, max_attempts, no)
 
     def _none_to_try(self) -> HubError:
         """Every endpoint that was left is out, and is tried by others just now."""
@@ -137,7 +165,7 @@ class Exchange:
             should_retry=True,
         )
 
-    def _nobody_waits(self, error: UpstreamError) -> None:
+    def nobody_waits(self, error: UpstreamError) -> None:
         """The client left before it got anything. Raises HubError where it was we who left."""
         if error is STOPPING:
             raise stopping()
@@ -162,7 +190,7 @@ class Exchange:
     def _next(self, error: UpstreamError, queue: list[Endpoint], max_attempts: int) -> float | None:
         """Seconds to wait before the next attempt, or None when this was the last."""
         attempt, gateway = self.scribe.attempt, self.scribe.gateway
-        if attempt is None or attempt.no >= max_attempts:
+        if attempt is None or self.scribe.begun >= max_attempts:
             return None
         if self.retries is None:
             wanted = None if self.special is None else self.special.retry_unanswered
@@ -173,11 +201,11 @@ class Exchange:
             error, attempt, queue, now, has_other_credential=has_other
         )
         total_s = self.limits_of(attempt.endpoint).total_s
-        if wait_s and total_s and now + wait_s >= self.scribe.received_at + total_s:
+        if total_s and now + (wait_s or 0.0) >= self.scribe.received_at + total_s:
             return None
         return wait_s
 
-    def _last_word(self, error: UpstreamError, endpoint: Endpoint, no: int) -> HubError:
+    def last_word(self, error: UpstreamError, endpoint: Endpoint, no: int) -> HubError:
         told = client_error(error, endpoint.provider.name, no)
         if self.retries is not None and self.retries.is_out_of_budget:
             told.should_retry = False
@@ -251,6 +279,8 @@ class Exchange:
     async def _reply(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         body = await answer.read(MAX_REPLY_BYTES)
         reply = adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
+        if self.race is not None:
+            self.race.claim(self)
         raw = reply.raw
         if self.voice is not None and not reply.is_native:
             raw = await self.voice.deliver(raw)
@@ -330,6 +360,8 @@ class Exchange:
         return (lambda data: speech.feed(reader.feed(data))), lambda: speech.feed(reader.close())
 
     async def _start_stream(self, attempt: Attempt) -> None:
+        if self.race is not None:
+            self.race.claim(self)
         await self.sink.start(200, self._headers(attempt, None), self._fixed_headers(attempt))
 
     async def _write(self, data: bytes) -> None:
@@ -343,6 +375,8 @@ class Exchange:
         self.writing_since = None
 
     async def _finish(self, attempt: Attempt, reader: StreamReader, last: bytes) -> None:
+        if self.race is not None:
+            self.race.claim(self)
         money = self.scribe.price(attempt, reader.usage, reader.output_chars, reader.service_tier)
         self.scribe.answered(
             attempt,
@@ -401,7 +435,7 @@ class Exchange:
             provider.slug,
             endpoint.model.name,
             decision.policy if decision is not None else "",
-            attempt.no,
+            self.scribe.begun,
             attempt.dropped,
             provider.simulated,
             content_type,
@@ -411,6 +445,13 @@ class Exchange:
     def tick(self, now: float) -> None:
         """Called a few times a second while the request runs."""
         self.sink.watch(self._client_left)
+        if self.race is None:
+            self.look(now)
+        else:
+            self.race.look(now)
+
+    def look(self, now: float) -> None:
+        """At the deadlines of the attempt that runs."""
         attempt = self.scribe.attempt
         if attempt is None or self.stop is not None:
             return

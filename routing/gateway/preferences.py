@@ -120,6 +120,19 @@ def _number(name: str, value: object) -> float:
     return float(value)
 
 
+def _hedge(name: str, value: object) -> Fields:
+    """True, false, or `{"after_ms": number}`."""
+    if not isinstance(value, dict):
+        return _flag(name, value)
+    for key in value:
+        if key != "after_ms":
+            raise _unknown("provider.hedge", key, ("after_ms",))
+    after_ms = value.get("after_ms")
+    if after_ms is None:
+        return {"hedge": True}
+    return {"hedge": True, "hedge_after_ms": _number("hedge.after_ms", after_ms)}
+
+
 _MAX_PRICE_FIELDS = {
     "prompt": ("max_price_prompt", "USD per 1M tokens"),
     "completion": ("max_price_completion", "USD per 1M tokens"),
@@ -169,6 +182,7 @@ _PARSERS: dict[str, Callable[[str, object], Fields]] = {
     "preferred_min_throughput": _cutoffs,
     "preferred_max_latency": _cutoffs,
     "max_price": _max_price,
+    "hedge": _hedge,
 }
 
 

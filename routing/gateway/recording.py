@@ -53,7 +53,12 @@ _OUTCOME_OF_FAILURE = {
 }
 
 
+HEDGE_LOST = "hedge_lost"  # the code of an attempt that another one was quicker than
+
+
 def outcome_of(error: UpstreamError) -> Outcome:
+    if error.code == HEDGE_LOST:
+        return Outcome.HEDGE_LOST
     return _OUTCOME_OF_FAILURE.get(error.failure, Outcome.PROVIDER_ERROR)
 
 
@@ -106,6 +111,8 @@ def money_of_failure(
     """
     said_something = usage.input_total is not None or usage.output_total is not None
     if output_chars or said_something:
+        return price(completed(usage, input_estimate, output_chars))
+    if error.code == HEDGE_LOST:  # sent on purpose and cut off: its prompt will have been read
         return price(completed(usage, input_estimate, output_chars))
     if unanswered or (error.was_sent and error.failure is FailureClass.CANCELLED):
         return Money(Usage(source=UsageSource.ESTIMATED), NO_CHARGE, CostStatus.ESTIMATED)

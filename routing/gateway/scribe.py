@@ -38,6 +38,7 @@ NO_FACTS = RequestFacts(requested_model="", model="")
 class Scribe:
     __slots__ = (
         "attempt",
+        "begun",
         "caller",
         "decision",
         "decision_record",
@@ -78,6 +79,7 @@ class Scribe:
         self.decision: Decision | None = None
         self.decision_record = b""  # as the log stores it
         self.attempt: Attempt | None = None
+        self.begun = 0  # attempts
         self.standings: Standings | None = None  # of the caller's rate limits, if any
         self.tokens = 0  # of all attempts that ended: input and output
         self.money: Money | None = None  # of the last attempt that ended
@@ -109,6 +111,7 @@ class Scribe:
     # --- attempts -----------------------------------------------------------------------------
     def intend(self, attempt: Attempt, credential_id: int) -> None:
         self.attempt = attempt
+        self.begun = attempt.no
         self.overhead_s += attempt.sent_at - self.waiting_since
         endpoint, caller, facts, decision = attempt.endpoint, self.caller, self.facts, self.decision
         self.gateway.spool.append(
@@ -278,7 +281,7 @@ class Scribe:
             outcome=outcome,
             http_status=status,
             error_code=code,
-            attempts=0 if attempt is None else attempt.no,
+            attempts=self.begun,
             endpoint_id=attempt.endpoint.id if attempt is not None and status == 200 else None,
             ttft_ms=None if content_at is None else (content_at - self.received_at) * 1000.0,
             e2e_ms=(now - self.received_at) * 1000.0,

@@ -26,7 +26,7 @@ from routing.core.memo import PlanMemo
 from routing.core.moment import Moment
 from routing.core.plan import NoEndpointLeft, choose_policy
 from routing.core.record import Outcome
-from routing.core.request import RequestFacts
+from routing.core.request import NO_PREFERENCES, RequestFacts
 from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.auth import caller_of, digest_in
 from routing.gateway.credentials import RefusedKeys
@@ -34,6 +34,7 @@ from routing.gateway.draining import drain
 from routing.gateway.errors import error_body, error_headers, our_fault, stopping
 from routing.gateway.exchange import STOPPING, Exchange
 from routing.gateway.explain import explain_refusal
+from routing.gateway.hedging import Hedges, Race
 from routing.gateway.idempotency import IdempotencyStore, answer_once, refuse_stream
 from routing.gateway.lateness import deadlines_of
 from routing.gateway.limits import refusal_headers
@@ -100,6 +101,7 @@ class Gateway:
         self.overload = Overload()
         self.plans = PlanMemo()
         self.shadows = Shadows(self)
+        self.hedges = Hedges(self)
         self.running: set[Exchange] = set()
         self.is_leaving = False  # not ready for more, though it still takes what comes
         self.is_draining = False
@@ -303,8 +305,14 @@ class Gateway:
             self.shadows.mirror(scribe, call, policy, planned)
         exchange = Exchange(scribe, sink, call, voice, planned.special)
         self.running.add(exchange)
+        hedger = None
+        if facts.preferences is not NO_PREFERENCES or planned.special is not None:
+            hedger = self.hedges.wanted(scribe, planned) if endpoint_id is None else None
         try:
-            await exchange.run(attempts, most)
+            if hedger is None:
+                await exchange.run(attempts, most)
+            else:
+                await Race(exchange, hedger).run(attempts, most)
         except SpoolFull:
             raise _no_room() from None
         except asyncio.CancelledError:
