@@ -35,7 +35,6 @@ STATEMENT_S = 1.0
 FIRST_ROUND_S = 3.0
 WAIT_S = 1.25  # what a request waits for the pools, at the very most
 LAST_ROUND_S = 1.5
-ROUNDS = 3  # a request that found units taken by others of its process asks again
 CONFLICTS = 12  # writers of the same pool that may come first before we give up for this round
 CONFLICT_PAUSE_S = 0.004
 BATCH = 200
@@ -131,8 +130,8 @@ class LeaseKeeper:
 
     async def wait(self, limits: Limits, input_tokens: int, output_tokens: int) -> Grant:
         tokens = _reserved(limits, input_tokens, output_tokens)
-        for _ in range(ROUNDS):
-            now = self._monotonic()
+        deadline = self._monotonic() + WAIT_S
+        while (now := self._monotonic()) < deadline:
             if self.trouble:
                 return self._take_alone(limits, tokens, now)
             if denied := self.book.known_refusal(limits, tokens, now):

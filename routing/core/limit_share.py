@@ -6,6 +6,8 @@ them, a lost answer too, loses or doubles no unit.
 
 from __future__ import annotations
 
+import math
+
 from routing.core.limit_outage import Degraded
 from routing.core.limit_pool import (
     LEASE_S,
@@ -23,6 +25,7 @@ ENDLESS = 1 << 60  # units of what is not limited
 SYNC_S = 1.0  # a share in use tells what it used at least so often
 RENEW_S = LEASE_S / 3
 SCARCE = 8  # with less than an eighth free, nothing is held ahead of need
+PACE_S = 1.0  # over which the pace is taken, however often a share is synced
 AHEAD_S = 2.0  # what is held ahead lasts for so long at the pace of the last second
 FORGET_S = 300.0
 LEAST_WAIT_S, MOST_WAIT_S = 0.25, 10.0  # for a place among concurrent requests
@@ -47,6 +50,7 @@ class Share:
         "report_no",
         "requests_left",
         "requests_low",
+        "requests_pace",
         "requests_used",
         "running",
         "second",
@@ -58,6 +62,7 @@ class Share:
         "tokens_drawn",
         "tokens_left",
         "tokens_low",
+        "tokens_pace",
         "tokens_used",
         "unleased",
         "untold",
@@ -79,6 +84,7 @@ class Share:
         self.taken_seen = 0  # at which it had this many `taken`
         self.taken = 0  # requests and
         self.tokens_drawn = 0  # tokens since the last report
+        self.requests_pace = self.tokens_pace = 0.0  # per second, lately
         self.mean_s = 1.0  # duration of a request
         self.used_at = 0.0
         self.untold: dict[int, list[int]] = {}  # second -> requests, tokens
@@ -113,6 +119,7 @@ class Share:
         """Wants nothing any more: the next report gives everything back."""
         self.drop_lease()
         self.taken = self.taken_seen = self.tokens_drawn = 0
+        self.requests_pace = self.tokens_pace = 0.0
 
     def _unlimit(self) -> None:
         if self.caps.requests is None:
@@ -202,16 +209,19 @@ class Share:
 
     def _target(self, now: float) -> Amount:
         """What to hold: the needed, and ahead of it as much as the last second's pace asks for."""
-        pace = AHEAD_S / max(SYNC_S, now - self.synced_at)
         free, caps, need = self.free, self.caps, self.need
+        fade = math.exp(-max(0.0, now - self.synced_at) / PACE_S)
+        self.requests_pace = self.requests_pace * fade + self.taken / PACE_S
+        self.tokens_pace = self.tokens_pace * fade + self.tokens_drawn / PACE_S
         if self.is_idle and self.taken == self.taken_seen:
             return need
-        taken = int(self.taken * pace)
+        taken = int(self.requests_pace * AHEAD_S)
         return Amount(
             need.requests + (0 if is_scarce(caps.requests, free.requests) else taken),
             need.tokens
-            + (0 if is_scarce(caps.tokens, free.tokens) else int(self.tokens_drawn * pace)),
-            need.places + (0 if is_scarce(caps.running, free.places) else self.taken),
+            + (0 if is_scarce(caps.tokens, free.tokens) else int(self.tokens_pace * AHEAD_S)),
+            need.places
+            + (0 if is_scarce(caps.running, free.places) else int(self.requests_pace * PACE_S)),
         )
 
     def _give_back(self, target: Amount) -> None:

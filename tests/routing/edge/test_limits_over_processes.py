@@ -118,6 +118,30 @@ async def test_a_caller_that_only_meets_one_process_gets_the_whole_limit() -> No
     assert passed(verdicts) == 50
 
 
+async def test_a_burst_far_below_the_limit_is_let_through_whole() -> None:
+    caller = only(
+        key_limit(
+            requests_per_minute=100_000_000,
+            tokens_per_minute=1_000_000_000_000,
+            concurrent_requests=100_000,
+        )
+    )
+    refused: list[RateLimited] = []
+
+    async def client(keeper: LeaseKeeper) -> None:
+        for _ in range(200):
+            verdict = await ask(keeper, caller, 500)
+            if isinstance(verdict, RateLimited):
+                refused.append(verdict)
+                continue
+            await asyncio.sleep(0)
+            keeper.settle(verdict, 700)
+
+    async with keepers(1) as (keeper,):
+        await asyncio.gather(*(client(keeper) for _ in range(64)))
+    assert refused == []
+
+
 async def test_tokens_are_reserved_settled_and_shared() -> None:
     caller = only(key_limit(tokens_per_minute=1000))
     async with keepers(2) as (one, two):
