@@ -29,6 +29,7 @@ from routing.core.kinds import KINDS
 from routing.gateway.asgi import NO_HEADERS, FixedHeaders
 from routing.gateway.attempt import Attempt
 from routing.gateway.errors import error_body, our_fault
+from routing.gateway.exchange import STOPPING
 from routing.gateway.kind_requests import parse_kind
 from routing.gateway.kinds import KIND_PATHS
 from routing.gateway.parse import load_json, parse_chat
@@ -155,6 +156,9 @@ class _Line:
         return await self._keep(200, body)
 
     async def failed(self, error: HubError) -> LineEnd:
+        if error.code == STOPPING.code:
+            await self.given_up()
+            return LineEnd.AGAIN
         pause = pause_s(self.job.try_no, error.retry_after_s) if _may_pass(error) else None
         if pause is None:
             surface, id_text = self.surface, str(self._request_id)

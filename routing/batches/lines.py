@@ -19,7 +19,7 @@ from routing.core.batches import MOST_TRIES, Ended
 from routing.core.cursor import Cursor
 from routing.services.sealing import Keyring
 
-HAND_OVER_S = 20.0  # from the claim until a gateway has taken the line
+HAND_OVER_S = 12.0  # from the claim until a gateway has taken the line
 LEASE_S = 30.0  # of a gateway; it renews in time
 MOST_CLAIMED = 64
 
@@ -74,7 +74,7 @@ ORDER BY batch.served_at LIMIT 1
 """
 _SERVED = """
 UPDATE routing_batch SET served_at = clock_timestamp()
-WHERE id = %s AND served_at < clock_timestamp() - interval '200 milliseconds'
+WHERE id = %s AND served_at < clock_timestamp() - interval '50 milliseconds'
 """
 _CLAIM = """
 UPDATE routing_batchline AS line SET state = 'running', holder = %s, try_no = try_no + 1,

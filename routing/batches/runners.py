@@ -12,7 +12,7 @@ from uuid import UUID
 from routing.core.cursor import Cursor
 
 QUEUED_S = 30.0  # a message may wait so long for a worker
-HELD_S = 12.0  # by a task that runs; it renews in time
+HELD_S = 6.0  # by a task that runs; it renews in time
 
 _OFFER = """
 INSERT INTO routing_batchrunner AS runner (slot, token, taken_until)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TURN_S = 30.0  # then others may have the worker
 TEND_S = 1.0
-HOLD_S = 3.0
+HOLD_S = 1.5
 IDLE_S = 0.1
 ANSWER_WITHIN_S = 700.0  # longer than a gateway gives any request
 STEP_WITHIN_S = 300.0  # to check an input, or to write the files of answers
@@ -87,8 +87,16 @@ class Worker:
                     await self._look_after(tends=False)
                     await self._pause()
             finally:
-                await self._threads.close()
+                await self._let_go()
         return self._has_place and self._has_work
+
+    async def _let_go(self) -> None:
+        """Nothing is left running, also where this turn was cancelled."""
+        left = [*self._running, *filter(None, [self._tending])]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._threads.close()
 
     def _client(self) -> httpx.AsyncClient:
         most = self._settings.lines_at_once
