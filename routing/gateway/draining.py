@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from routing.gateway.exchange import STOPPING
+from routing.gateway.trying import STOPPING
 
 if TYPE_CHECKING:
     from routing.gateway.service import Gateway

@@ -56,19 +56,27 @@ def our_fault() -> HubError:
 
 
 def stopping() -> HubError:
+    return unavailable("gateway_stopping", "This gateway is restarting. Try again", 1.0)
+
+
+def no_room() -> HubError:
+    return unavailable(
+        "accounting_unavailable",
+        "The hub cannot write its log (spool full or disk error) and takes no request that it "
+        "could not bill. An administrator has to look at the spool folder",
+        5.0,
+    )
+
+
+def unavailable(code: str, message: str, retry_after_s: float) -> HubError:
     return HubError(
-        503,
-        "gateway_stopping",
-        "This gateway is restarting. Try again",
-        kind="server_error",
-        retry_after_s=1.0,
-        should_retry=True,
+        503, code, message, kind="server_error", retry_after_s=retry_after_s, should_retry=True
     )
 
 
 def client_error(failed: UpstreamError, provider: str, attempts: int) -> HubError:
     """The honest last word after every attempt failed. A provider's 401 is never the client's."""
-    build = _BUILDERS.get(failed.failure, _unavailable)
+    build = _BUILDERS.get(failed.failure, _failed)
     error = build(failed, provider)
     error.detail = {"provider": provider, "attempts": attempts, "cause": failed.code}
     return error
@@ -88,7 +96,7 @@ def broken_off(failed: UpstreamError, provider: str) -> HubError:
     return error
 
 
-def _unavailable(failed: UpstreamError, provider: str) -> HubError:
+def _failed(failed: UpstreamError, provider: str) -> HubError:
     return HubError(
         502,
         "provider_error",

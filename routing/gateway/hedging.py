@@ -25,6 +25,7 @@ from routing.core.shadow import SpendCap
 from routing.gateway.exchange import Exchange
 from routing.gateway.recording import HEDGE_LOST
 from routing.gateway.scribe import Scribe
+from routing.gateway.trying import Trying
 
 if TYPE_CHECKING:
     from routing.gateway.service import Gateway
@@ -176,7 +177,7 @@ class Race:
         self._main = main
         self._hedger = hedger
         self._lanes: list[Lane] = []
-        self.winner: Exchange | None = None
+        self.winner: Trying | None = None
 
     async def run(self, attempts: Sequence[Endpoint], max_attempts: int) -> None:
         """As Exchange.run, with the first two attempts side by side where the first is late."""
@@ -243,7 +244,7 @@ class Race:
         return asyncio.CancelledError()
 
     # --- what lanes ask for -------------------------------------------------------------------
-    def claim(self, lane: Exchange) -> None:
+    def claim(self, lane: Trying) -> None:
         """To be called with content in hand. Raises UpstreamError for a lane that is too late."""
         if self.winner is lane:
             return

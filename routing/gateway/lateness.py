@@ -13,7 +13,7 @@ from routing.core.policies import PolicyDocument
 from routing.gateway.attempt import Attempt
 
 if TYPE_CHECKING:
-    from routing.gateway.exchange import Exchange
+    from routing.gateway.trying import Trying
 
 REASONING = "reasoning"
 REASONING_S = 300.0  # such models think before they say anything, and between what they say
@@ -41,7 +41,7 @@ def narrowed(deadlines: Deadlines, settings: PolicyDocument) -> Deadlines:
     return msgspec.structs.replace(deadlines, **changes)
 
 
-def late(exchange: Exchange, attempt: Attempt, now: float) -> UpstreamError | None:
+def late(exchange: Trying, attempt: Attempt, now: float) -> UpstreamError | None:
     """Which limit has passed, if any."""
     limits = exchange.limits_of(attempt.endpoint)
     if exchange.writing_since is not None:

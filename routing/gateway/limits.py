@@ -1,9 +1,23 @@
-"""Rate-limit headers in the words of each client dialect."""
+"""Rate limits around a request, and their headers in the words of each client dialect."""
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
 from routing.adapters.base import Headers
-from routing.core.limits import RateLimited, Standings, anthropic_headers, openai_headers
+from routing.core.limits import (
+    Limiter,
+    Limits,
+    RateLimited,
+    Standings,
+    anthropic_headers,
+    openai_headers,
+)
+from routing.core.request import RequestFacts
+
+if TYPE_CHECKING:
+    from routing.gateway.scribe import Scribe
 
 _ANTHROPIC_SURFACES = frozenset({"messages"})
 
@@ -20,3 +34,28 @@ def refusal_headers(surface: str, error: Exception, now_unix_s: float) -> Header
     if not isinstance(error, RateLimited):
         return []
     return limit_headers(surface, error.denied.standings, now_unix_s)
+
+
+async def run_within(
+    limiter: Limiter,
+    limits: Limits,
+    scribe: Scribe,
+    facts: RequestFacts,
+    work: Coroutine[Any, Any, None],
+) -> None:
+    """What was reserved is settled with what was really used, or given back."""
+    scribe.facts = facts
+    try:
+        n_in, n_out = facts.input_tokens, facts.output_tokens
+        grant = limiter.take(limits, n_in, n_out) or await limiter.wait(limits, n_in, n_out)
+    except BaseException:
+        work.close()
+        raise
+    scribe.standings = limiter.standings(grant)
+    try:
+        await work
+    finally:
+        if scribe.attempt is None:
+            limiter.release(grant)
+        else:
+            limiter.settle(grant, scribe.tokens)

@@ -21,7 +21,7 @@ from routing.core.decision import Decision, to_json
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.health import HealthBook
 from routing.core.ids import new_request_id, request_id_text
-from routing.core.limits import Limiter, Limits
+from routing.core.limits import Limiter
 from routing.core.memo import PlanMemo
 from routing.core.moment import Moment
 from routing.core.plan import NoEndpointLeft, choose_policy
@@ -31,13 +31,20 @@ from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.auth import caller_of, digest_in
 from routing.gateway.credentials import RefusedKeys
 from routing.gateway.draining import drain
-from routing.gateway.errors import error_body, error_headers, our_fault, stopping
-from routing.gateway.exchange import STOPPING, Exchange
+from routing.gateway.errors import (
+    error_body,
+    error_headers,
+    no_room,
+    our_fault,
+    stopping,
+    unavailable,
+)
+from routing.gateway.exchange import Exchange
 from routing.gateway.explain import explain_refusal
 from routing.gateway.hedging import Hedges, Race
 from routing.gateway.idempotency import IdempotencyStore, answer_once, refuse_stream
 from routing.gateway.lateness import deadlines_of
-from routing.gateway.limits import refusal_headers
+from routing.gateway.limits import refusal_headers, run_within
 from routing.gateway.overload import Overload
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.preferences import facts_for
@@ -46,6 +53,7 @@ from routing.gateway.retrying import RetryBudgets
 from routing.gateway.scribe import NO_FACTS, Scribe
 from routing.gateway.shadow import Shadows
 from routing.gateway.spool import SpoolFull
+from routing.gateway.trying import STOPPING
 from routing.gateway.upstream.base import UpstreamClient
 from routing.gateway.wishes import wishes_in
 from routing.surfaces.base import Asker, Surface, Voice
@@ -235,13 +243,13 @@ class Gateway:
         if self.is_draining:
             raise stopping()
         if len(self.running) >= self.settings.max_running:
-            raise _unavailable(
+            raise unavailable(
                 "gateway_busy", "This gateway is at its limit of running requests", 1.0
             )
         if not self.spool.has_room():
-            raise _no_room()
+            raise no_room()
         if self.overload.reason:
-            raise _unavailable(
+            raise unavailable(
                 "gateway_overloaded", f"This gateway is short of {self.overload.reason}", 1.0
             )
 
@@ -275,7 +283,7 @@ class Gateway:
         work = self._run(scribe, sink, call, facts, headers, endpoint_id, voice)
         if limits is None or self.limiter is None:
             return work
-        return _run_within(self.limiter, limits, scribe, facts, work)
+        return run_within(self.limiter, limits, scribe, facts, work)
 
     async def _run(
         self,
@@ -314,7 +322,7 @@ class Gateway:
             else:
                 await Race(exchange, hedger).run(attempts, most)
         except SpoolFull:
-            raise _no_room() from None
+            raise no_room() from None
         except asyncio.CancelledError:
             stop = exchange.stop
             error = exchange.take_stop()
@@ -373,31 +381,6 @@ _OPERATORS_CONCERN = frozenset(
 )
 
 
-async def _run_within(
-    limiter: Limiter,
-    limits: Limits,
-    scribe: Scribe,
-    facts: RequestFacts,
-    work: Coroutine[Any, Any, None],
-) -> None:
-    """What was reserved is settled with what was really used, or given back."""
-    scribe.facts = facts
-    try:
-        n_in, n_out = facts.input_tokens, facts.output_tokens
-        grant = limiter.take(limits, n_in, n_out) or await limiter.wait(limits, n_in, n_out)
-    except BaseException:
-        work.close()
-        raise
-    scribe.standings = limiter.standings(grant)
-    try:
-        await work
-    finally:
-        if scribe.attempt is None:
-            limiter.release(grant)
-        else:
-            limiter.settle(grant, scribe.tokens)
-
-
 async def _load_aside(raw: bytes) -> dict[str, Any]:
     return await asyncio.to_thread(load_json, raw)
 
@@ -416,18 +399,3 @@ def outcome_of_error(error: HubError, scribe: Scribe) -> Outcome:
     if error.status in by_status:
         return by_status[error.status]
     return Outcome.PROVIDER_ERROR if error.status >= 500 else Outcome.USER_ERROR
-
-
-def _no_room() -> HubError:
-    return _unavailable(
-        "accounting_unavailable",
-        "The hub cannot write its log (spool full or disk error) and takes no request that it "
-        "could not bill. An administrator has to look at the spool folder",
-        5.0,
-    )
-
-
-def _unavailable(code: str, message: str, retry_after_s: float) -> HubError:
-    return HubError(
-        503, code, message, kind="server_error", retry_after_s=retry_after_s, should_retry=True
-    )

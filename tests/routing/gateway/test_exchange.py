@@ -315,14 +315,14 @@ async def test_a_finished_stream_is_read_on_so_that_its_connection_can_be_reused
 
 
 async def test_a_connection_that_does_not_end_is_let_go_after_the_answer() -> None:
-    import routing.gateway.exchange as exchange
+    import routing.gateway.trying as trying
 
-    before, exchange.DRAIN_S = exchange.DRAIN_S, 0.05
+    before, trying.DRAIN_S = trying.DRAIN_S, 0.05
     try:
         bench = Bench(stream(*WHOLE, asyncio.Event()))
         client = await bench.ask(stream=True)
     finally:
-        exchange.DRAIN_S = before
+        trying.DRAIN_S = before
     assert client.text.endswith("data: [DONE]\n\n")
     assert bench.spool.done.outcome is Outcome.OK
 
@@ -420,7 +420,7 @@ async def test_no_task_is_left_behind() -> None:
 async def test_progress_is_written_about_once_a_second_and_not_at_every_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("routing.gateway.exchange.PROGRESS_S", 0.1)
+    monkeypatch.setattr("routing.gateway.trying.PROGRESS_S", 0.1)
     pieces = [piece for _ in range(40) for piece in (HELLO, 0.01)]
     bench = Bench(stream(ROLE, *pieces, END, DONE))
     await bench.ask(stream=True)
