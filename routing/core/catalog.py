@@ -84,6 +84,12 @@ class Stats(msgspec.Struct, frozen=True):
     speed_p50_tps: float | None = None  # output tokens per second after the first chunk
     success_rate: float | None = None  # 0..1
     n: int = 0
+    weight: float | None = None  # observations, decayed by their age; None: as many as `n`
+    speed_p95_tps: float | None = None  # that 95 of 100 answers reach
+
+    @property
+    def evidence(self) -> float:
+        return float(self.n) if self.weight is None else self.weight
 
 
 NO_STATS = Stats()

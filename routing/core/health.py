@@ -17,7 +17,7 @@ import msgspec
 
 from routing.core.breaker import Breaker, Gate
 from routing.core.capacity import Capacity
-from routing.core.catalog import Endpoint, Stats
+from routing.core.catalog import Endpoint
 from routing.core.errors import (
     COUNTS_AGAINST_HEALTH,
     REFUSES_THE_HUB,
@@ -142,18 +142,21 @@ class DecayedMean:
 class EndpointHealth:
     __slots__ = (
         "breaker",
+        "cached",
         "capacity",
         "headers_next_at",
         "heard",
         "log_speed",
         "log_ttft",
         "mark",
+        "means",
         "older_mark",
         "retry_tokens",
         "seen",
         "since",
         "success",
         "told",
+        "valid",
     )
 
     def __init__(self) -> None:
@@ -164,7 +167,10 @@ class EndpointHealth:
         self.log_ttft = DecayedMean()
         self.log_speed = DecayedMean()
         self.success = DecayedMean()
-        self.told = DecayedMean(), DecayedMean(), DecayedMean()  # to the other processes, so far
+        self.cached = DecayedMean()  # share of the input that was read from the provider's cache
+        self.valid = DecayedMean()  # of answers with tool calls or a schema: 1 if they were sound
+        self.means = self.success, self.log_ttft, self.log_speed, self.cached, self.valid
+        self.told = tuple([DecayedMean() for _ in self.means])  # to the other processes, so far
         self.heard = 0.0  # observations of the other processes, undecayed
         self.retry_tokens = RETRY_TOKENS
         self.seen = 0
@@ -181,29 +187,26 @@ class EndpointHealth:
     def fade(self, now: float) -> float:
         return float(0.5 ** ((now - self.since) / HALF_LIFE_S))
 
-    def _means(self) -> tuple[DecayedMean, DecayedMean, DecayedMean]:
-        return self.success, self.log_ttft, self.log_speed
-
     def tell(self, endpoint_id: int, now: float) -> Sighting | None:
         """What was seen here since the last call; None where that is nothing."""
-        if self.success.weight <= self.told[0].weight:
+        pairs = list(zip(self.means, self.told, strict=True))
+        if all(mean.weight <= told.weight for mean, told in pairs):
             return None
         fade = self.fade(now)
-        pairs = list(zip(self._means(), self.told, strict=True))
-        success, log_ttft, log_speed = [mean.sums_since(told, fade) for mean, told in pairs]
+        sums = tuple([mean.sums_since(told, fade) for mean, told in pairs])
         for mean, told in pairs:
             told.become(mean)
-        if success.weight < NEGLIGIBLE_WEIGHT:
+        if all(one.weight < NEGLIGIBLE_WEIGHT for one in sums):
             return None
-        return Sighting(endpoint_id, success, log_ttft, log_speed)
+        return Sighting(endpoint_id, sums)
 
     def hear(self, sighting: Sighting, now: float, age_s: float) -> None:
         gain = self.gain(now) * float(0.5 ** (age_s / HALF_LIFE_S))
-        heard = (sighting.success, sighting.log_ttft, sighting.log_speed)
-        for mean, told, sums in zip(self._means(), self.told, heard, strict=True):
+        for mean, told, sums in zip(self.means, self.told, sighting.sums, strict=False):
             mean.add_sums(sums, gain)
             told.add_sums(sums, gain)  # so that it is not told again as our own
-        self.heard += sighting.success.weight
+        if sighting.sums:
+            self.heard += sighting.sums[0].weight
 
     @property
     def brakes(self) -> tuple[Gate, float]:
@@ -228,7 +231,7 @@ class EndpointHealth:
     def _rebase(self, now: float) -> None:
         """Long before weights would leave the range of floats."""
         factor = self.fade(now)
-        for mean in (*self._means(), *self.told):
+        for mean in (*self.means, *self.told):
             if mean.weight:
                 mean.shrink(factor)
         self.since = now
@@ -263,15 +266,19 @@ class HealthBook:
     def _work_out(self, endpoint: Endpoint, now: float) -> Numbers:
         book, stats = self.of(endpoint.id), endpoint.stats
         book.mark_seen(now)
-        weight = min(float(stats.n), STATS_WEIGHT)
-        fade = book.fade(now) if book.success.weight else 0.0
+        weight = min(stats.evidence, STATS_WEIGHT)
+        fade = 0.0 if math.isnan(book.since) else book.fade(now)
         return Numbers(
             ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, fade)),
             speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
             success_rate=book.success.mixed_with(stats.success_rate, weight, fade),
             samples=stats.n + book.seen + round(book.heard),
-            ttft_spread=book.log_ttft.spread(_spread(stats), weight, fade),
-            speed_spread=book.log_speed.spread(None, 0.0, fade),
+            ttft_spread=book.log_ttft.spread(
+                _spread(stats.ttft_p50_ms, stats.ttft_p95_ms), weight, fade
+            ),
+            speed_spread=book.log_speed.spread(
+                _spread(stats.speed_p95_tps, stats.speed_p50_tps), weight, fade
+            ),
         )
 
     def tell(self, now: float) -> list[Sighting]:
@@ -410,9 +417,10 @@ class HealthBook:
             self._cache.pop(gone, None)
 
 
-def _spread(stats: Stats) -> float | None:
-    median, late = _log(stats.ttft_p50_ms), _log(stats.ttft_p95_ms)
-    return None if median is None or late is None else max(late - median, 0.0) / Z95
+def _spread(lower: float | None, upper: float | None) -> float | None:
+    """Of the logarithm, from the median and a value that 5 of 100 are beyond."""
+    low, high = _log(lower), _log(upper)
+    return None if low is None or high is None else max(high - low, 0.0) / Z95
 
 
 def _log(value: float | None) -> float | None:

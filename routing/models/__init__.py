@@ -5,6 +5,7 @@ from routing.models.idempotent_call import IdempotentCall
 from routing.models.limit import Limit, LimitPool
 from routing.models.policy import Policy, PolicyVersion
 from routing.models.probe import ProbeDay
+from routing.models.sighting import Sighting
 from routing.models.stored_response import StoredResponse
 from routing.models.team import AccessToken, ApiKey, Membership, Organization, Project
 from routing.models.version import SnapshotVersion
@@ -32,6 +33,7 @@ __all__ = [
     "ProbeDay",
     "Project",
     "Provider",
+    "Sighting",
     "SnapshotVersion",
     "StoredResponse",
 ]

@@ -167,7 +167,10 @@ class Price(models.Model):
 
 
 class EndpointStats(models.Model):
-    """What the last rollups say of an endpoint. Derived: rewritten, never a source of truth."""
+    """What the last rollups say of an endpoint. Derived: rewritten, never a source of truth.
+
+    The figures are of decayed observations: what is hours old counts for little.
+    """
 
     endpoint = models.OneToOneField(
         Endpoint, on_delete=models.CASCADE, primary_key=True, related_name="stats"
@@ -175,8 +178,10 @@ class EndpointStats(models.Model):
     ttft_p50_ms = models.FloatField(null=True)
     ttft_p95_ms = models.FloatField(null=True)
     speed_p50_tps = models.FloatField(null=True)
+    speed_p95_tps = models.FloatField(null=True, help_text="that 95 of 100 answers reach")
     success_rate = models.FloatField(null=True)
     n = models.PositiveIntegerField(default=0)
+    weight = models.FloatField(default=0.0, help_text="observations, each decayed by its age")
     window_hours = models.PositiveSmallIntegerField(default=24)
     updated_at = models.DateTimeField()
 

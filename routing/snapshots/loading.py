@@ -172,6 +172,8 @@ def _stats(row: StatsRow) -> Stats:
         speed_p50_tps=row.speed_p50_tps,
         success_rate=row.success_rate,
         n=row.n,
+        weight=row.weight,
+        speed_p95_tps=row.speed_p95_tps,
     )
 
 

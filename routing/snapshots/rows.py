@@ -60,6 +60,8 @@ class StatsRow(NamedTuple):
     speed_p50_tps: float | None
     success_rate: float | None
     n: int
+    weight: float
+    speed_p95_tps: float | None
 
 
 class PriceRow(NamedTuple):
@@ -128,7 +130,8 @@ SELECT id, provider_id, model_id, upstream_model, region, quantization, context_
 FROM routing_endpoint WHERE status <> 'paused' ORDER BY id
 """,
     StatsRow: """
-SELECT endpoint_id, ttft_p50_ms, ttft_p95_ms, speed_p50_tps, success_rate, n
+SELECT endpoint_id, ttft_p50_ms, ttft_p95_ms, speed_p50_tps, success_rate, n, weight,
+       speed_p95_tps
 FROM routing_endpointstats
 """,
     # Approved: those to come and of the very recent past, and before it the last of each kind.

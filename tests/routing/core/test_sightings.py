@@ -7,7 +7,8 @@ import pytest
 
 from routing.core.errors import FailureClass
 from routing.core.health import HALF_LIFE_S, REBASE_S, HealthBook
-from routing.core.sightings import Sighting, Sums, decode, encode
+from routing.core.learning import Learning, News
+from routing.core.sightings import Sighting, Sums
 from tests.routing.factories import endpoint, health, stats
 
 NEW = endpoint("new", 1)
@@ -20,7 +21,9 @@ def seen(book: HealthBook, now: float, times: int = 40, ttft_ms: float = 800.0) 
 
 
 def passed_on(book: HealthBook, now: float) -> list[Sighting]:
-    return decode(encode(book.tell(now)))
+    """As it comes out of the database."""
+    news: News = msgspec.json.decode(msgspec.json.encode(News(book.tell(now))), type=News)
+    return news.endpoints
 
 
 def test_what_one_process_saw_the_other_knows() -> None:
@@ -43,8 +46,9 @@ def test_nothing_is_told_twice_and_nothing_that_was_heard_is_told_on() -> None:
     assert passed_on(ours, 5001.0) == []
     seen(ours, 5002.0, times=3, ttft_ms=200.0)
     (own,) = passed_on(ours, 5002.0)
-    assert own.success.weight == pytest.approx(3.0)
-    assert own.log_ttft.total / own.log_ttft.weight == pytest.approx(5.2983, abs=1e-3)
+    success, log_ttft = own.sums[:2]
+    assert success.weight == pytest.approx(3.0)
+    assert log_ttft.total / log_ttft.weight == pytest.approx(5.2983, abs=1e-3)
 
 
 def test_two_that_share_know_what_one_that_saw_all_would_know() -> None:
@@ -98,14 +102,29 @@ def test_weights_stay_in_range_over_weeks() -> None:
     assert theirs.tell(now) == ours.tell(now) == []
 
 
-@pytest.mark.parametrize("text", [b"{}", b"[[1]]", b'[[1,[1,"x",1],[0,0,0],[0,0,0]]]', b"nonsense"])
-def test_what_is_no_list_of_sightings_is_refused(text: bytes) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [b"[]", b'{"endpoints": 3}', b'{"endpoints": [[1]]}', b'{"lengths": [["x"]]}', b"nonsense"],
+)
+def test_what_is_no_news_is_refused(text: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
-        decode(text)
+        Learning(health()).hear(text, 0.0, 0.0)
 
 
 def test_sums_that_nobody_can_have_seen_are_left_out() -> None:
-    wild = Sighting(1, Sums(1e300, 1.0, 1.0), Sums(), Sums())
-    below = Sighting(2, Sums(-5.0, 1.0, 1.0), Sums(), Sums())
-    sound = Sighting(3, Sums(1.0, 1.0, 1.0), Sums(), Sums())
-    assert decode(encode([wild, below, sound])) == [sound]
+    wild = Sighting(1, (Sums(1e300, 1.0, 1.0),))
+    below = Sighting(2, (Sums(-5.0, 1.0, 1.0),))
+    sound = Sighting(3, (Sums(1.0, 1.0, 1.0),))
+    ours = Learning(health())
+    ours.hear(msgspec.json.encode(News([wild, below, sound])), 100.0, 0.0)
+    seen_of = {n: ours.health.of(n).success.weight for n in (1, 2, 3)}
+    assert seen_of == {1: 0.0, 2: 0.0, 3: pytest.approx(1.0)}
+
+
+def test_a_process_of_another_version_is_understood_as_far_as_both_know() -> None:
+    more, fewer = tuple([Sums(2.0, 2.0, 2.0)] * 9), (Sums(2.0, 1.0, 1.0),)
+    ours = Learning(health())
+    ours.hear(msgspec.json.encode(News([Sighting(1, more), Sighting(2, fewer)])), 100.0, 0.0)
+    assert ours.health.of(1).success.weight == pytest.approx(2.0)
+    assert ours.health.of(2).log_ttft.weight == 0.0
+    assert ours.health.numbers(endpoint("b", 2), 100.0).success_rate == pytest.approx(0.5)

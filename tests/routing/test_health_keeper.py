@@ -1,0 +1,151 @@
+"""Keepers of several processes over a real Postgres, that is there, gone, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from routing import health_keeper
+from routing.core.health import HealthBook
+from routing.core.learning import Learning
+from routing.health_keeper import KEPT_S, HealthKeeper
+from tests.routing.edge.plainly import DATABASE
+from tests.routing.edge.postgres_proxy import PostgresProxy
+from tests.routing.factories import endpoint
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE_S = 10.0
+ENDPOINT = endpoint("new", 1)
+
+
+class Process:
+    def __init__(self, number: int) -> None:
+        self.now = 1000.0 * number
+        self.learning = Learning(HealthBook(Random(number)))
+        self.keeper = HealthKeeper(
+            DATABASE,
+            self.learning,
+            process=f"process-{number}",
+            round_s=0.02,
+            monotonic=lambda: self.now,
+        )
+
+    def see(self, times: int, ttft_ms: float) -> None:
+        for _ in range(times):
+            self.learning.health.on_success(1, self.now, ttft_ms, 60.0)
+
+    def knows(self) -> tuple[int, float | None]:
+        self.now += 1.0  # figures are worked out once a second
+        numbers = self.learning.health.numbers(ENDPOINT, self.now)
+        return numbers.samples, numbers.ttft_ms
+
+
+@asynccontextmanager
+async def started(*processes: Process) -> AsyncIterator[None]:
+    try:
+        for one in processes:
+            await one.keeper.start()
+        yield
+    finally:
+        for one in processes:
+            await one.keeper.stop()
+
+
+async def rows() -> int:
+    async with await DATABASE.connect() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM routing_sighting")
+        found = await cursor.fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+async def rows_become(count: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while await rows() != count:  # noqa: ASYNC110  # another task has to bring it about
+            await asyncio.sleep(0.01)
+
+
+async def written(process: str, seconds_ago: float, text: str) -> None:
+    async with await DATABASE.connect() as connection:
+        await connection.execute(
+            "INSERT INTO routing_sighting (process, told_at, sightings)"
+            " VALUES (%s, now() - make_interval(secs => %s), %s)",
+            [process, seconds_ago, text],
+        )
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # another task has to bring it about
+            await asyncio.sleep(0.01)
+
+
+async def test_every_process_soon_knows_what_one_saw() -> None:
+    one, two, three = (Process(number) for number in (1, 2, 3))
+    async with started(one, two, three):
+        one.see(30, ttft_ms=500.0)
+        await until(lambda: two.knows()[0] >= 29 and three.knows()[0] >= 29)
+    assert [two.knows()[1], three.knows()[1]] == pytest.approx([500.0, 500.0])
+    assert one.knows()[0] == 30  # its own news does not come back to it
+
+
+async def test_a_process_that_starts_begins_with_what_the_others_saw_before() -> None:
+    one, two = Process(1), Process(2)
+    async with started(one):
+        one.see(30, ttft_ms=500.0)
+        await rows_become(1)
+    async with started(two):
+        await until(lambda: two.knows()[0] >= 29)
+
+
+async def test_lengths_of_answers_are_shared_too() -> None:
+    one, two = Process(1), Process(2)
+    async with started(one, two):
+        for _ in range(50):
+            one.learning.lengths.note(7, "m", 2000)
+        await until(lambda: two.learning.lengths.expected(7, "m", None) is not None)
+    assert (two.learning.lengths.expected(7, "m", None) or 0) > 1500
+
+
+async def test_nothing_is_written_where_nothing_is_new_and_old_rows_go() -> None:
+    one = Process(1)
+    await written("old", 2 * KEPT_S, "{}")
+    async with started(one):
+        await rows_become(0)
+        await asyncio.sleep(0.1)
+        assert await rows() == 0
+
+
+async def test_what_cannot_be_read_is_left_out_and_the_rest_is_heard() -> None:
+    one, two = Process(1), Process(2)
+    await written("odd", 1.0, "{{")
+    async with started(one, two):
+        one.see(30, ttft_ms=500.0)
+        await until(lambda: two.knows()[0] >= 29)
+
+
+async def test_without_postgres_it_goes_on_and_tells_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health_keeper, "STATEMENT_S", 0.3)
+    monkeypatch.setattr(health_keeper, "MOST_BACK_OFF_S", 0.1)
+    monkeypatch.setattr(health_keeper, "LEAST_BACK_OFF_S", 0.05)
+    proxy = PostgresProxy(connections["default"].settings_dict)
+    await proxy.start()
+    one, two = Process(1), Process(2)
+    with proxy.in_between():
+        async with started(one, two):
+            await until(lambda: not one.keeper.trouble)
+            proxy.freeze()
+            one.see(30, ttft_ms=500.0)
+            await until(lambda: one.keeper.trouble)
+            proxy.heal()
+            await until(lambda: two.knows()[0] >= 25)
+    await proxy.stop()
