@@ -207,6 +207,12 @@ class LimitBook:
         )
 
     def standings(self, shares: Sequence[Share], now: float) -> Standings:
+        if len(shares) == 1:
+            (share,) = shares
+            return Standings(
+                share.standing(REQUESTS, now, self.offset_s),
+                share.standing(TOKENS, now, self.offset_s),
+            )
         return Standings(
             tightest(share.standing(REQUESTS, now, self.offset_s) for share in shares),
             tightest(share.standing(TOKENS, now, self.offset_s) for share in shares),

@@ -25,6 +25,7 @@ ENDLESS = 1 << 60  # units of what is not limited
 SYNC_S = 1.0  # a share in use tells what it used at least so often
 RENEW_S = LEASE_S / 3
 SCARCE = 8  # with less than an eighth free, nothing is held ahead of need
+LOOK_S = 0.2  # how old the figures may be that answers show
 PACE_S = 1.0  # over which the pace is taken, however often a share is synced
 AHEAD_S = 2.0  # what is held ahead lasts for so long at the pace of the last second
 FORGET_S = 300.0
@@ -41,13 +42,16 @@ class Share:
         "frees",
         "in_doubt",
         "is_idle",
+        "last_freed_at",
         "leased_since",
         "limit",
+        "looked_at",
         "mean_s",
         "need",
         "pool",
         "replied_at",
         "report_no",
+        "requests_freed",
         "requests_left",
         "requests_low",
         "requests_pace",
@@ -60,6 +64,7 @@ class Share:
         "taken",
         "taken_seen",
         "tokens_drawn",
+        "tokens_freed",
         "tokens_left",
         "tokens_low",
         "tokens_pace",
@@ -85,6 +90,9 @@ class Share:
         self.taken = 0  # requests and
         self.tokens_drawn = 0  # tokens since the last report
         self.requests_pace = self.tokens_pace = 0.0  # per second, lately
+        self.looked_at = -math.inf  # when the next three were worked out
+        self.requests_freed = self.tokens_freed = 0
+        self.last_freed_at = 0.0
         self.mean_s = 1.0  # duration of a request
         self.used_at = 0.0
         self.untold: dict[int, list[int]] = {}  # second -> requests, tokens
@@ -261,6 +269,7 @@ class Share:
             self.spare += granted.places
         self.valid_until = sent_at + LEASE_S
         self.replied_at, self.free = sent_at, free
+        self.looked_at = -math.inf
         self.frees = [
             Freed(freed.at - offset_s, freed.requests, freed.tokens) for freed in reply.frees
         ]
@@ -312,19 +321,28 @@ class Share:
         return min(max(expected_s, LEAST_WAIT_S), MOST_WAIT_S)
 
     def standing(self, meter: str, now: float, offset_s: float) -> Standing | None:
-        if meter == REQUESTS:
-            cap, left, free = self.caps.requests, self.requests_left, self.free.requests
-            free += sum(freed.requests for freed in self.frees if freed.at <= now)
-        else:
-            cap, left, free = self.caps.tokens, self.tokens_left, self.free.tokens
-            free += sum(freed.tokens for freed in self.frees if freed.at <= now)
+        """What is left of the caller's view; units that come back are looked for now and then."""
+        cap = self.caps.requests if meter == REQUESTS else self.caps.tokens
         if cap is None:
             return None
-        remaining = min(cap, max(0, left) + max(0, free))
-        last_freed_s = max((freed.at - now for freed in self.frees), default=0.0)
+        if not self.looked_at <= now < self.looked_at + LOOK_S:
+            self._look(now)
+        if meter == REQUESTS:
+            left, free = self.requests_left, self.requests_freed
+        else:
+            left, free = self.tokens_left, self.tokens_freed
+        remaining = (max(0, left)) + (max(0, free))
+        if remaining >= cap:
+            return Standing(cap, cap, 0.0)
         just_used_s = self.second + 1 + WINDOW_S - (now + offset_s)
-        reset_s = 0.0 if remaining == cap else max(last_freed_s, just_used_s, 0.0)
-        return Standing(cap, remaining, reset_s)
+        return Standing(cap, remaining, max(self.last_freed_at - now, just_used_s, 0.0))
+
+    def _look(self, now: float) -> None:
+        back = [freed for freed in self.frees if freed.at <= now]
+        self.looked_at = now
+        self.requests_freed = self.free.requests + sum([freed.requests for freed in back])
+        self.tokens_freed = self.free.tokens + sum([freed.tokens for freed in back])
+        self.last_freed_at = max([freed.at for freed in self.frees], default=now)
 
 
 def caps_of(limit: Limit) -> Caps:

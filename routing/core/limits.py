@@ -188,13 +188,20 @@ def seconds_text(seconds: float) -> str:
 def openai_headers(standings: Standings, retry_after_s: float | None = None) -> Headers:
     """`x-ratelimit-*` as OpenAI's clients read them; resets are durations such as `1m0s`."""
     headers: Headers = []
-    for kind, standing in _kinds(standings):
+    requests, tokens = standings.requests, standings.tokens
+    if requests is not None:
         headers += [
-            (b"x-ratelimit-limit-" + kind, b"%d" % standing.limit),
-            (b"x-ratelimit-remaining-" + kind, b"%d" % standing.remaining),
-            (b"x-ratelimit-reset-" + kind, duration(standing.reset_s)),
+            (b"x-ratelimit-limit-requests", b"%d" % requests.limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % requests.remaining),
+            (b"x-ratelimit-reset-requests", duration(requests.reset_s)),
         ]
-    return headers + retry_headers(retry_after_s)
+    if tokens is not None:
+        headers += [
+            (b"x-ratelimit-limit-tokens", b"%d" % tokens.limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
+            (b"x-ratelimit-reset-tokens", duration(tokens.reset_s)),
+        ]
+    return headers if retry_after_s is None else headers + retry_headers(retry_after_s)
 
 
 def anthropic_headers(
