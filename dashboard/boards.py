@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from analytics.queries.types import Measurement
-from dashboard import comparison
+from dashboard import comparison, list_prices, model_kinds
+from dashboard.list_prices import UNITS
+from dashboard.model_kinds import KindWords
+from routing.core.kinds import CHAT
 from routing.selectors.pages import EndpointFacts
 
 
@@ -38,8 +42,17 @@ class Badge:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceColumn:
+    meter: str
+    label: str
+    unit: str
+    sort: str  # its name in the address
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointRow:
     facts: EndpointFacts
+    prices: tuple[str, ...]  # for each column; "" where there is none
     measured: Measurement | None
     badges: tuple[Badge, ...]
     lacks: tuple[str, ...]  # capabilities that another row has
@@ -47,10 +60,13 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True)
 class Board:
+    kind: KindWords
+    prices: Sequence[PriceColumn]
     rows: Sequence[EndpointRow]
     sort: Sort
     most_ttft_ms: float  # the end of the whiskers' shared axis
     most_speed_tps: float
+    most_e2e_ms: float
     least_success: float  # where the axis of success begins
 
     @property
@@ -58,24 +74,37 @@ class Board:
         return any(row.facts.provider.simulated for row in self.rows)
 
     @property
+    def has_context(self) -> bool:
+        """Sound and pictures have no window of tokens."""
+        return self.kind.is_chat or any(row.facts.context_window for row in self.rows)
+
+    @property
     def measured_attempts(self) -> int:
         return sum(row.measured.n for row in self.rows if row.measured)
+
+
+def _price(row: EndpointRow) -> tuple[int, Decimal] | None:
+    found = list_prices.leading(row.facts)
+    return list_prices.order(found) if found is not None else None
 
 
 _KEYS: dict[str, Callable[[EndpointRow], Any]] = {
     "provider": lambda row: row.facts.provider.name.lower(),
     "model": lambda row: row.facts.model.name.lower(),
-    "input": lambda row: row.facts.input_usd,
-    "output": lambda row: row.facts.output_usd,
-    "price": lambda row: row.facts.blended_usd,
+    "price": _price,
     "ttft": lambda row: _value(row, "ttft_p50"),
     "speed": lambda row: _value(row, "speed_p50"),
+    "e2e": lambda row: _value(row, "e2e_p50"),
     "success": lambda row: (
         row.measured.success.low if row.measured and row.measured.success else None
     ),
     "context": lambda row: row.facts.context_window,
 }
-SORTS = tuple(_KEYS)
+SORTS = (*_KEYS, *(meter for meter in UNITS if meter != list_prices.BLENDED))
+
+
+def _reading(key: str) -> Callable[[EndpointRow], Any]:
+    return _KEYS.get(key) or (lambda row: list_prices.usd_of(row.facts, key))
 
 
 def _value(row: EndpointRow, name: str) -> float | None:
@@ -90,12 +119,18 @@ def board(
     *,
     with_badges: bool,
 ) -> Board:
-    """Endpoints in use first. Badges only make sense where all rows are of one model."""
+    """Endpoints of one kind of model, those in use first.
+
+    Badges only make sense where all rows are of one model.
+    """
+    kind = model_kinds.KINDS[endpoints[0].model.kind if endpoints else CHAT]
+    meters = list_prices.columns(kind.name, endpoints)
     badges = _badges(endpoints, measurements) if with_badges else {}
     known = {name for row in endpoints for name in row.capabilities}
     rows = [
         EndpointRow(
             facts,
+            tuple(_price_words(facts, meter) for meter in meters),
             measurements.get(facts.id),
             tuple(badges.get(facts.id, ())),
             tuple(sorted(known - set(facts.capabilities))),
@@ -103,17 +138,48 @@ def board(
         for facts in endpoints
     ]
     return Board(
+        kind=kind,
+        prices=[_price_column(meter) for meter in meters],
         rows=_ordered(rows, sort),
         sort=sort,
         most_ttft_ms=most(rows, "ttft_p50"),
         most_speed_tps=most(rows, "speed_p50"),
+        most_e2e_ms=most(rows, "e2e_p50"),
         least_success=comparison.least_success(row.measured for row in rows),
     )
 
 
+def boards_by_kind(
+    endpoints: Sequence[EndpointFacts], measurements: Mapping[int, Measurement], sort: Sort
+) -> list[Board]:
+    """One board for each kind of model, chat first: they have no figure in common but success."""
+    found = sorted({row.model.kind for row in endpoints}, key=model_kinds.place)
+    return [
+        board(
+            [row for row in endpoints if row.model.kind == kind],
+            measurements,
+            sort,
+            with_badges=False,
+        )
+        for kind in found
+    ]
+
+
+def _price_column(meter: str) -> PriceColumn:
+    unit = UNITS[meter]
+    return PriceColumn(
+        meter, unit.label, unit.words, "price" if meter == list_prices.BLENDED else meter
+    )
+
+
+def _price_words(facts: EndpointFacts, meter: str) -> str:
+    usd = list_prices.usd_of(facts, meter)
+    return "" if usd is None else list_prices.amount_words(meter, usd)
+
+
 def _ordered(rows: Sequence[EndpointRow], sort: Sort) -> list[EndpointRow]:
     """Rows without the figure come last in both directions; success goes by its lower bound."""
-    read = _KEYS[sort.key]
+    read = _reading(sort.key)
     known = [row for row in rows if read(row) is not None]
     unknown = [row for row in rows if read(row) is None]
     ordered = sorted(known, key=read, reverse=sort.is_descending) + unknown
@@ -129,28 +195,39 @@ def most(rows: Sequence[EndpointRow], name: str) -> float:
     return max(ends, default=0.0)
 
 
+_TEXT_BADGES = ((comparison.SPEED, "fastest", "speed"), (comparison.TTFT, "soonest", "TTFT"))
+_WHOLE_BADGES = ((comparison.END_TO_END, "fastest", "time"),)
+
+
 def _badges(
     endpoints: Sequence[EndpointFacts], measurements: Mapping[int, Measurement]
 ) -> dict[int, list[Badge]]:
     found: dict[int, list[Badge]] = {row.id: [] for row in endpoints}
     live = [row for row in endpoints if row.is_live]
+    leading = _TEXT_BADGES if all(row.model.kind == CHAT for row in live) else _WHOLE_BADGES
     for endpoint_id, given in [
         *_cheapest(live),
-        *_leading(live, measurements, comparison.METRICS[1], "fastest", "speed"),
-        *_leading(live, measurements, comparison.METRICS[0], "soonest", "TTFT"),
+        *(
+            pair
+            for metric, *names in leading
+            for pair in _leading(live, measurements, metric, *names)
+        ),
     ]:
         found[endpoint_id].append(given)
     return found
 
 
 def _cheapest(live: Sequence[EndpointFacts]) -> list[tuple[int, Badge]]:
-    priced = {row.id: row.blended_usd for row in live if row.blended_usd is not None}
-    if len(priced) < comparison.FEWEST_SUBJECTS:
+    """None where endpoints are priced by different units."""
+    priced = {row.id: usd for row in live if (usd := list_prices.leading(row)) is not None}
+    units = {found.unit for found in priced.values()}
+    if len(priced) < comparison.FEWEST_SUBJECTS or len(units) > 1:
         return []
-    least = min(priced.values())
-    winners = [key for key, amount in priced.items() if amount == least]
+    least = min(found.usd for found in priced.values())
+    winners = [key for key, found in priced.items() if found.usd == least]
     text = "cheapest" if len(winners) == 1 else "cheapest, shared"
-    return [(key, Badge(text, "good", "Lowest blended list price, 3:1")) for key in winners]
+    title = f"Lowest list price {units.pop()}"
+    return [(key, Badge(text, "good", title)) for key in winners]
 
 
 def _leading(

@@ -17,6 +17,7 @@ from typing import Any
 
 from analytics.queries.types import SeriesPoint
 from dashboard import formatting
+from dashboard.list_prices import UNITS
 
 SERIES_COLOURS = 6  # hues; one more, grey, is for "other"
 OTHER = "Other"
@@ -196,6 +197,7 @@ def price_history(points: Sequence[PricePoint], meter: str, until: dt.datetime) 
             lines[point.series].append(point)
     if not any(len(found) > 1 for found in lines.values()):
         return None
+    unit = UNITS[meter]
     names = sorted(lines, key=lambda name: (-len(lines[name]), lines[name][-1].usd, name))
     drawn = names[:SERIES_COLOURS]
     picked = colours(drawn)
@@ -217,10 +219,10 @@ def price_history(points: Sequence[PricePoint], meter: str, until: dt.datetime) 
     ]
     return Chart(
         f"price-history-{meter}",
-        f"{meter.capitalize()} price over time",
-        _change_words(lines, meter, len(names) - len(drawn)),
+        f"{unit.label} price over time",
+        _change_words(lines, unit.label.lower(), len(names) - len(drawn)),
         figure,
-        ["Provider", "In force from", "USD per 1M tokens"],
+        ["Provider", "In force from", f"USD {unit.words}"],
         rows,
         is_short=True,
     )

@@ -13,20 +13,13 @@ from decimal import Decimal
 from enum import StrEnum
 
 from analytics.queries.types import Measurement, Quantile, Share
-from dashboard import formatting
-from routing.core.usage import Meter
+from dashboard import formatting, list_prices
+from dashboard.list_prices import ListPrice
+from routing.core.kinds import CHAT
 from routing.selectors.pages import EndpointFacts
 
 MOST_SUBJECTS, FEWEST_SUBJECTS = 4, 2
 JOINT = "-vs-"
-PRICED_METERS = (
-    Meter.INPUT,
-    Meter.OUTPUT,
-    Meter.CACHE_READ,
-    Meter.CACHE_WRITE_5M,
-    Meter.REASONING,
-    Meter.REQUEST,
-)
 
 
 def canonical(slugs: Iterable[str]) -> str:
@@ -52,6 +45,11 @@ class Subject:
     endpoints: tuple[EndpointFacts, ...]  # live ones; of an endpoint, itself
     measurement: Measurement | None
     facts: tuple[tuple[str, str], ...] = ()  # what its card says
+    model_kind: str = ""  # of its models; "" for a provider, which may serve several kinds
+
+    @property
+    def writes_text(self) -> bool:
+        return self.model_kind in ("", CHAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,41 +143,57 @@ def _points_range(low: float, high: float) -> str:
     return f"{low * 100:.1f}\N{EN DASH}{high * 100:.1f} points"
 
 
-METRICS = (
-    Metric(
-        "ttft",
-        "TTFT p50",
-        True,  # noqa: FBT003  # named by the field
-        lambda m: of_quantile(m.ttft_p50),
-        formatting.duration,
-        formatting.duration_range,
-        "answers sooner",
-        "less to the first token",
-        "TTFT",
-    ),
-    Metric(
-        "speed",
-        "Output speed p50",
-        False,  # noqa: FBT003  # named by the field
-        lambda m: of_quantile(m.speed_p50),
-        formatting.speed,
-        formatting.speed_range,
-        "writes faster",
-        "more",
-        "output speed",
-    ),
-    Metric(
-        "success",
-        "Success of attempts",
-        False,  # noqa: FBT003  # named by the field
-        lambda m: of_share(m.success),
-        formatting.percent,
-        _points_range,
-        "fails less",
-        "more success",
-        "success",
-    ),
+TTFT = Metric(
+    "ttft",
+    "TTFT p50",
+    True,  # noqa: FBT003  # named by the field
+    lambda m: of_quantile(m.ttft_p50),
+    formatting.duration,
+    formatting.duration_range,
+    "answers sooner",
+    "less to the first token",
+    "TTFT",
 )
+SPEED = Metric(
+    "speed",
+    "Output speed p50",
+    False,  # noqa: FBT003  # named by the field
+    lambda m: of_quantile(m.speed_p50),
+    formatting.speed,
+    formatting.speed_range,
+    "writes faster",
+    "more",
+    "output speed",
+)
+END_TO_END = Metric(
+    "e2e",
+    "End to end p50",
+    True,  # noqa: FBT003  # named by the field
+    lambda m: of_quantile(m.e2e_p50),
+    formatting.duration,
+    formatting.duration_range,
+    "is done sooner",
+    "less to the whole answer",
+    "time to the whole answer",
+)
+SUCCESS = Metric(
+    "success",
+    "Success of attempts",
+    False,  # noqa: FBT003  # named by the field
+    lambda m: of_share(m.success),
+    formatting.percent,
+    _points_range,
+    "fails less",
+    "more success",
+    "success",
+)
+METRICS = (TTFT, SPEED, SUCCESS)
+WHOLE_METRICS = (END_TO_END, SUCCESS)  # of answers that come all at once
+
+
+def metrics_of(subjects: Sequence[Subject]) -> tuple[Metric, ...]:
+    """Those that mean something for all of them."""
+    return METRICS if all(subject.writes_text for subject in subjects) else WHOLE_METRICS
 
 
 def separate(intervals: Mapping[str, Interval | None], lower_is_better: bool) -> Finding:
@@ -206,7 +220,7 @@ def _gap(best: Interval, other: Interval, lower_is_better: bool) -> tuple[float,
 
 def findings(subjects: Sequence[Subject]) -> dict[str, Finding]:
     found = {}
-    for metric in METRICS:
+    for metric in metrics_of(subjects):
         intervals = {
             subject.name: metric.read(subject.measurement) if subject.measurement else None
             for subject in subjects
@@ -236,39 +250,17 @@ def least_success(measured: Iterable[Measurement | None]) -> float:
     return math.floor(min(lows, default=0.0) * 10) / 10
 
 
-# --- prices ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PriceRange:
-    low: Decimal
-    high: Decimal
-
-    @property
-    def words(self) -> str:
-        if self.low == self.high:
-            return formatting.unit_price(self.low)
-        return f"{formatting.unit_price(self.low)}\N{EN DASH}{formatting.unit_price(self.high)}"
-
-
-def price_range(endpoints: Sequence[EndpointFacts], meter: Meter) -> PriceRange | None:
-    amounts = [amount for row in endpoints if (amount := row.rate(meter)) is not None]
-    return PriceRange(min(amounts), max(amounts)) if amounts else None
-
-
-def blended_range(endpoints: Sequence[EndpointFacts]) -> PriceRange | None:
-    amounts = [amount for row in endpoints if (amount := row.blended_usd) is not None]
-    return PriceRange(min(amounts), max(amounts)) if amounts else None
+# --- prices ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class SharedModel:
-    """A model that all compared providers serve, with each one's blended price."""
+    """A model that all compared providers serve, with the price each is known by."""
 
     slug: str
     name: str
-    prices: tuple[Decimal | None, ...]  # in the order of the subjects
-    cheapest: int | None  # index of the subject; None when equal or unpriced
+    prices: tuple[ListPrice | None, ...]  # in the order of the subjects
+    cheapest: int | None  # index of the subject; None when equal, unpriced or of different units
     endpoint_slugs: tuple[str, ...]
 
 
@@ -277,10 +269,10 @@ def shared_models(subjects: Sequence[Subject]) -> list[SharedModel]:
     common = set.intersection(*(set(models) for models in by_subject))
     rows = []
     for name in sorted(common):
-        prices = tuple(models[name].blended_usd for models in by_subject)
+        prices = tuple(list_prices.leading(models[name]) for models in by_subject)
         model = by_subject[0][name].model
         slugs = tuple(models[name].slug for models in by_subject)
-        rows.append(SharedModel(model.slug, model.name, prices, only_cheapest(prices), slugs))
+        rows.append(SharedModel(model.slug, model.name, prices, cheapest_of(prices), slugs))
     return rows
 
 
@@ -288,13 +280,22 @@ def _cheapest_by_model(subject: Subject) -> dict[str, EndpointFacts]:
     best: dict[str, EndpointFacts] = {}
     for row in subject.endpoints:
         rival = best.get(row.model.name)
-        if rival is None or _is_cheaper(row.blended_usd, rival.blended_usd):
+        if rival is None or _is_cheaper(list_prices.leading(row), list_prices.leading(rival)):
             best[row.model.name] = row
     return best
 
 
-def _is_cheaper(amount: Decimal | None, rival: Decimal | None) -> bool:
-    return amount is not None and (rival is None or amount < rival)
+def _is_cheaper(price: ListPrice | None, rival: ListPrice | None) -> bool:
+    if price is None or rival is None:
+        return price is not None
+    return list_prices.order(price) < list_prices.order(rival)
+
+
+def cheapest_of(prices: Sequence[ListPrice | None]) -> int | None:
+    """Its place; None where units differ, one is unknown or two are equal."""
+    if len({price.meter for price in prices if price is not None}) > 1:
+        return None
+    return only_cheapest([price.usd if price is not None else None for price in prices])
 
 
 def only_cheapest(prices: Sequence[Decimal | None]) -> int | None:

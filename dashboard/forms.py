@@ -14,7 +14,7 @@ from django.http import QueryDict
 from typing_extensions import override
 
 from analytics.queries.types import Filters, Period, Scope, ceil_to_cell
-from dashboard import throttle, words
+from dashboard import model_kinds, throttle, words
 from routing.selectors.projects import ProjectFacts
 
 LENGTHS = {
@@ -71,8 +71,12 @@ class FilterForm(forms.Form):
     outcome = forms.ChoiceField(
         choices=[("", "Any outcome"), *words.OUTCOMES.items()], required=False
     )
+    surface = forms.ChoiceField(
+        choices=[("", "Any surface"), *model_kinds.SURFACE_LABELS.items()], required=False
+    )
     kind = forms.ChoiceField(
-        choices=[("", "Traffic and playground"), *words.KINDS.items()], required=False
+        choices=[("", "What people sent"), *words.KINDS.items(), ("all", "Everything")],
+        required=False,
     )
     endpoint = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
     until = forms.DateTimeField(
@@ -138,6 +142,7 @@ class FilterForm(forms.Form):
             endpoint_id=self.cleaned_data.get("endpoint"),
             kind=self._chosen("kind"),
             outcome=self._chosen("outcome"),
+            surface=self._chosen("surface"),
         )
 
     def _chosen(self, name: str) -> str:

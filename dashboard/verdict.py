@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
-from dashboard import formatting
+from dashboard import formatting, list_prices
 from dashboard.comparison import (
     FEWEST_SUBJECTS,
-    METRICS,
     Finding,
     Kind,
+    Metric,
     SharedModel,
     Subject,
-    blended_range,
     findings,
+    metrics_of,
 )
 
 
@@ -31,7 +32,7 @@ class Verdict:
 def of(subjects: Sequence[Subject], shared: Sequence[SharedModel], window: str) -> Verdict:
     """One sentence with its conditions. Names a leader per figure, never an overall winner."""
     found = findings(subjects)
-    clauses = [_price_clause(subjects, shared), *_measured_clauses(found)]
+    clauses = [_price_clause(subjects, shared), *_measured_clauses(found, metrics_of(subjects))]
     leaders = frozenset(finding.leader for finding in found.values() if finding.leader)
     told = "; ".join(clause for clause in clauses if clause)
     sentence = _sentence(told, [subject.name for subject in subjects])
@@ -45,9 +46,9 @@ def _sentence(text: str, names: Sequence[str]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _measured_clauses(found: Mapping[str, Finding]) -> list[str]:
+def _measured_clauses(found: Mapping[str, Finding], metrics: Sequence[Metric]) -> list[str]:
     clauses, blurred, unknown = [], [], []
-    for metric in METRICS:
+    for metric in metrics:
         finding = found[metric.key]
         if finding.leader and finding.gap:
             clauses.append(
@@ -60,7 +61,7 @@ def _measured_clauses(found: Mapping[str, Finding]) -> list[str]:
             unknown.append(metric.noun)
     if blurred:
         clauses.append(f"{_listed(blurred)} cannot be separated")
-    if len(unknown) == len(METRICS):
+    if len(unknown) == len(metrics):
         clauses.append("too little was measured to compare anything but prices")
     elif unknown:
         clauses.append(f"too little was measured to compare {_listed(unknown)}")
@@ -104,23 +105,28 @@ def _counted(n: int, noun: str) -> str:
 
 
 def _entry_clause(subjects: Sequence[Subject]) -> str:
-    ranges = {subject.name: blended_range(subject.endpoints) for subject in subjects}
-    priced = {name: found.low for name, found in ranges.items() if found is not None}
-    if len(priced) < len(subjects):
-        without = [name for name in ranges if name not in priced]
-        return f"no complete price is known for {_listed(without)}"
+    ranges = {subject.name: list_prices.ranges(subject.endpoints) for subject in subjects}
+    without = [name for name, found in ranges.items() if not found]
+    if without:
+        return f"no price is known for {_listed(without)}"
+    units = {found.meter for several in ranges.values() for found in several}
+    if len(units) > 1:
+        return "they are priced by different units, so prices cannot be compared like for like"
+    return _cheapest_clause(
+        subjects, {name: found[0].low for name, found in ranges.items()}, *units
+    )
+
+
+def _cheapest_clause(subjects: Sequence[Subject], priced: Mapping[str, Decimal], meter: str) -> str:
     ranked = sorted(priced, key=lambda name: priced[name])
     least, second = priced[ranked[0]], priced[ranked[1]]
     at_best = "" if all(s.kind is Kind.ENDPOINT for s in subjects) else " at its cheapest endpoint"
+    amount = list_prices.amount_words(meter, least)
+    unit = "blended" if meter == list_prices.BLENDED else list_prices.UNITS[meter].words
     if least == second:
-        return (
-            f"{ranked[0]} and {ranked[1]} cost the same{at_best} ({formatting.unit_price(least)})"
-        )
+        return f"{ranked[0]} and {ranked[1]} cost the same{at_best} ({amount} {unit})"
     saving = formatting.percent(float((second - least) / second), 0)
-    return (
-        f"{ranked[0]} is cheapest{at_best} ({formatting.unit_price(least)} blended, "
-        f"{saving} below {ranked[1]})"
-    )
+    return f"{ranked[0]} is cheapest{at_best} ({amount} {unit}, {saving} below {ranked[1]})"
 
 
 def _conditions(subjects: Sequence[Subject], window: str) -> str:
@@ -128,7 +134,9 @@ def _conditions(subjects: Sequence[Subject], window: str) -> str:
         f"{subject.name} {subject.measurement.n if subject.measurement else 0:,}"
         for subject in subjects
     )
+    writes_text = all(subject.writes_text for subject in subjects)
+    blended = ", blended 3 parts input to 1 part output" if writes_text else ""
     return (
-        f"List prices in force now, blended 3 parts input to 1 part output. Measured over {window}, "
+        f"List prices in force now{blended}. Measured over {window}, "
         f"traffic and probes of this hub; attempts: {sizes}."
     )

@@ -177,6 +177,11 @@ def _attempt(
         dropped_params=[name for name in attempt.dropped_params.split(",") if name],
         service_tier=attempt.service_tier,
         simulated=attempt.simulated,
+        images=attempt.images,
+        pixels=attempt.pixels,
+        audio_seconds=attempt.audio_seconds,
+        characters=attempt.characters,
+        searches=attempt.searches,
     )
 
 

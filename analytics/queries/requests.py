@@ -25,6 +25,8 @@ _DAY = dt.timedelta(days=1)
 # From the most to the least certain: a request's cost is as certain as its least certain attempt.
 CERTAINTY = ("reconciled", "provider_reported", "metered", "estimated", "unpriced", "disputed")
 
+PIECES = ("images", "pixels", "audio_seconds", "characters", "searches")
+
 _COLUMNS = (
     "request_id, received_at, project_id, key_id, kind, surface, requested_model, model_id,"
     " endpoint_id, outcome, http_status, error_code, attempts, stream, ttft_ms, e2e_ms, simulated,"
@@ -122,6 +124,7 @@ def _wanted(filters: Filters) -> list[tuple[str, str, Any]]:
         ("endpoint_id = %(endpoint)s", "endpoint", filters.endpoint_id),
         ("kind = ANY(%(kinds)s)", "kinds", kinds_of(filters.kind)),
         ("outcome = %(outcome)s", "outcome", filters.outcome or None),
+        ("surface = %(surface)s", "surface", filters.surface or None),
     ]
 
 
@@ -155,15 +158,17 @@ class _Spent:
     output_tokens: int | None = None
     cost_usd: Decimal = Decimal(0)
     cost_status: str = ""
+    pieces: tuple[int | None, ...] = (None,) * len(PIECES)
 
 
 _NOTHING = _Spent()
 
-_SPENT = """
+_SPENT = f"""
 SELECT a.request_id, sum(a.input_total + coalesce(c.input_delta, 0)),
     sum(a.output_total + coalesce(c.output_delta, 0)),
     sum(a.cost_usd + coalesce(c.delta_usd, 0)),
-    array_agg(coalesce(c.cost_status, a.cost_status))
+    array_agg(coalesce(c.cost_status, a.cost_status)),
+    {", ".join(f"sum(a.{name})" for name in PIECES)}
 FROM attempt a
 LEFT JOIN LATERAL (
     SELECT sum(delta_usd) AS delta_usd, sum(input_delta) AS input_delta,
@@ -174,7 +179,7 @@ LEFT JOIN LATERAL (
 ) c ON true
 WHERE a.day = ANY(%s) AND a.request_id = ANY(%s)
 GROUP BY a.request_id
-"""
+"""  # noqa: S608
 
 
 def describe(found: Sequence[_Found]) -> list[RequestRow]:
@@ -217,6 +222,7 @@ def describe(found: Sequence[_Found]) -> list[RequestRow]:
                 cost_status=sums.cost_status,
                 simulated=row.simulated,
                 policy=row.policy,
+                **dict(zip(PIECES, sums.pieces, strict=True)),
             )
         )
     return rows
@@ -229,8 +235,14 @@ def _spent_of(request_ids: list[UUID]) -> dict[UUID, _Spent]:
     with connection.cursor() as db:
         db.execute(_SPENT, [days, request_ids])
         return {
-            request_id: _Spent(_int(tokens_in), _int(tokens_out), cost, least_certain(statuses))
-            for request_id, tokens_in, tokens_out, cost, statuses in db.fetchall()
+            request_id: _Spent(
+                _int(tokens_in),
+                _int(tokens_out),
+                cost,
+                least_certain(statuses),
+                tuple(map(_int, pieces)),
+            )
+            for request_id, tokens_in, tokens_out, cost, statuses, *pieces in db.fetchall()
         }
 
 

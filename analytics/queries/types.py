@@ -79,6 +79,7 @@ class Filters:
     endpoint_id: int | None = None
     kind: str = ""
     outcome: str = ""
+    surface: str = ""  # of the list of requests alone: sums are not kept by it
 
 
 # --- figures with their uncertainty ------------------------------------------------------------------
@@ -225,6 +226,11 @@ class RequestRow:
     cost_status: str  # the weakest of its attempts; "" without attempts
     simulated: bool
     policy: str
+    images: int | None = None  # and below: what is not counted in tokens, over all attempts
+    pixels: int | None = None
+    audio_seconds: int | None = None
+    characters: int | None = None
+    searches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +300,11 @@ class ReceiptAttempt:
     dropped_params: Sequence[str]
     service_tier: str
     simulated: bool
+    images: int | None = None
+    pixels: int | None = None
+    audio_seconds: int | None = None
+    characters: int | None = None
+    searches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

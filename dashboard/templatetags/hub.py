@@ -17,10 +17,11 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from analytics.queries.types import BreakdownRow, Quantile, Share
-from dashboard import comparison, formatting, svg, words
+from analytics.queries.types import BreakdownRow, Quantile, ReceiptAttempt, RequestRow, Share
+from dashboard import comparison, formatting, list_prices, model_kinds, svg, words
 from dashboard.charts import series_index
 from dashboard.definitions import DEFINITIONS
+from routing.core.usage import Meter
 
 register = template.Library()
 _NOTHING = SafeString("")
@@ -46,6 +47,8 @@ _TABLES = {
     "short_meter": words.SHORT_METERS,
     "capability": words.CAPABILITIES,
     "kind": words.KINDS,
+    "surface": model_kinds.SURFACE_LABELS,
+    "model_kind": model_kinds.LABELS,
 }
 
 
@@ -165,6 +168,36 @@ def share_words(share: Share, verb: str = "failed") -> str:
     return f"{failed:,} of {share.n:,} {verb}; 95% interval {formatting.percent_range(share.low, share.high)}"
 
 
+@register.simple_tag
+def does_not_apply(reason: str) -> SafeString:
+    """A dash for a figure that cannot exist, and why."""
+    return format_html(
+        '<span class="muted" title="{0}">{1}<span class="visually-hidden"> {0}</span></span>',
+        reason,
+        formatting.EMPTY,
+    )
+
+
+@register.simple_tag
+def used(row: RequestRow | ReceiptAttempt) -> SafeString:
+    """What a request or an attempt consumed, in the meters that it is counted by."""
+    found = model_kinds.used_by(row)
+    lines = model_kinds.words(found)
+    if not lines:
+        known = found.tokens_in is not None or found.tokens_out is not None
+        return format_html('<span class="muted">{}</span>', "nothing" if known else "unknown")
+    return format_html_join(", ", '<span class="nowrap">{}</span>', ((line,) for line in lines))
+
+
+@register.filter
+def meter_unit(meter: str) -> str:
+    """`per 1M tokens in`; a second of sound is charged by the second."""
+    unit = list_prices.UNITS.get(meter)
+    if unit is None:
+        return ""
+    return "per second of audio" if meter == Meter.AUDIO_SECOND else unit.words
+
+
 @register.filter
 def interval_words(quantile: Quantile, unit: str = "duration") -> str:
     return _interval(quantile, _UNITS[unit].write_range)
@@ -231,13 +264,6 @@ def simulated_mark(is_simulated: bool) -> SafeString:
         '<span class="mark" title="simulated">{}<span class="visually-hidden">simulated</span></span>',
         svg.icon("simulated"),
     )
-
-
-@register.simple_tag
-def price_cell(amount: Decimal | None) -> SafeString:
-    if amount is None:
-        return format_html('<span class="muted" title="{}">none</span>', "No price row of its own")
-    return format_html("{}", formatting.unit_price(amount))
 
 
 _SHOWN = 2

@@ -47,7 +47,7 @@ def now() -> dt.datetime:
 def period_form(request: HttpRequest) -> FilterForm:
     """A bar with nothing but a window: for pages about the hub's own measurements."""
     form = FilterForm(request.GET, FilterChoices(), now())
-    for name in ("outcome", "kind", "endpoint"):
+    for name in ("outcome", "kind", "surface", "endpoint"):
         form.fields.pop(name, None)
     return form
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 from urllib.parse import urlencode
@@ -17,9 +17,10 @@ from django.views.decorators.http import require_safe
 
 from analytics import queries
 from analytics.queries.types import Measurement, Period
-from dashboard import comparison, formatting, verdict
+from dashboard import comparison, formatting, list_prices, model_kinds, verdict
 from dashboard.access import SIGNED_IN, access
 from dashboard.comparison import FEWEST_SUBJECTS, JOINT, MOST_SUBJECTS, Kind, Subject, canonical
+from dashboard.list_prices import PriceRange, Unit
 from dashboard.people import person_of
 from dashboard.views import common
 from routing.selectors import pages as catalog
@@ -51,6 +52,12 @@ class _Catalog:
             return Kind.MODEL
         return Kind.ENDPOINT if slug in self.endpoints else None
 
+    def model_kind_of(self, slug: str) -> str:
+        """Empty for a provider, which may serve several kinds."""
+        if slug in self.providers:
+            return ""
+        return self.models[slug].kind if slug in self.models else self.endpoints[slug].model.kind
+
     def near(self, slug: str) -> list[str]:
         return difflib.get_close_matches(slug, self.slugs, n=3, cutoff=0.5)
 
@@ -67,7 +74,8 @@ class _Catalog:
 def _subject(known: _Catalog, slug: str, measured: dict[Kind, dict[int, Measurement]]) -> Subject:
     kind = known.kind_of(slug)
     assert kind is not None
-    return _BUILDERS[kind](known, slug, measured[kind])
+    subject = _BUILDERS[kind](known, slug, measured[kind])
+    return replace(subject, model_kind=known.model_kind_of(slug))
 
 
 def _provider(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> Subject:
@@ -98,7 +106,7 @@ def _model(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> Subj
         row.id,
         slug,
         row.name,
-        f"Model by {row.maker} · {len(endpoints)} endpoints",
+        f"{model_kinds.KINDS[row.kind].label} model by {row.maker} · {len(endpoints)} endpoints",
         reverse("model", args=[slug]),
         any(e.provider.simulated for e in endpoints),
         endpoints,
@@ -186,6 +194,11 @@ def _problem(known: _Catalog, asked: Sequence[str]) -> str:
             return f"“{slug}” is not in the catalog.{hint}"
     if not FEWEST_SUBJECTS <= len(set(asked)) <= MOST_SUBJECTS:
         return f"Choose {FEWEST_SUBJECTS} to {MOST_SUBJECTS} different subjects."
+    if told := model_kinds.differ(filter(None, map(known.model_kind_of, asked))):
+        return (
+            f"These cannot be compared: {told} do different work. What one costs and how fast it "
+            "is says nothing about the other. Choose models of one kind."
+        )
     return ""
 
 
@@ -213,12 +226,17 @@ def _same_model(known: _Catalog) -> list[Suggestion]:
     ranked = sorted(known.models.values(), key=lambda m: (-len(known.live(model=m.id)), m.name))
     found = []
     for model in ranked[:_SUGGESTED]:
-        priced = [row for row in known.live(model=model.id) if row.blended_usd is not None]
-        cheapest = sorted(priced, key=lambda row: (row.blended_usd, row.slug))[:3]
+        cheapest = _cheapest(known.live(model=model.id))[:3]
         if len(cheapest) >= FEWEST_SUBJECTS:
             slugs = [row.slug for row in cheapest]
             found.append(_suggestion(slugs, [row.provider.name for row in cheapest], model.title))
     return found
+
+
+def _cheapest(endpoints: Sequence[EndpointFacts]) -> list[EndpointFacts]:
+    priced = {row.slug: usd for row in endpoints if (usd := list_prices.leading(row)) is not None}
+    known = [row for row in endpoints if row.slug in priced]
+    return sorted(known, key=lambda row: (list_prices.order(priced[row.slug]), row.slug))
 
 
 def _suggestion(slugs: Sequence[str], names: Sequence[str], reason: str) -> Suggestion:
@@ -284,7 +302,8 @@ def _comparison(subjects: Sequence[Subject], window: str) -> dict[str, Any]:
         "least_success": comparison.least_success(subject.measurement for subject in subjects),
         "price_rows": _price_rows(subjects) if kinds != {Kind.PROVIDER} else [],
         "measured_rows": [
-            _measured_row(metric, subjects, found[metric.key]) for metric in comparison.METRICS
+            _measured_row(metric, subjects, found[metric.key])
+            for metric in comparison.metrics_of(subjects)
         ],
         "any_measured": any(subject.measurement for subject in subjects),
         "attempts": [subject.measurement.n if subject.measurement else 0 for subject in subjects],
@@ -293,23 +312,28 @@ def _comparison(subjects: Sequence[Subject], window: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    label: str
-    cells: tuple[comparison.PriceRange | None, ...]
+    meter: str
+    unit: Unit
+    cells: tuple[PriceRange | None, ...]
     cheapest: int | None
 
 
 def _price_rows(subjects: Sequence[Subject]) -> list[PriceLine]:
+    writes_text = all(subject.writes_text for subject in subjects)
+    meters = [meter for meter in list_prices.UNITS if meter != list_prices.BLENDED]
+    asked = [*meters, list_prices.BLENDED] if writes_text else meters
     lines = [
-        _price_line(str(meter), [comparison.price_range(s.endpoints, meter) for s in subjects])
-        for meter in comparison.PRICED_METERS
+        _price_line(meter, [list_prices.range_of(s.endpoints, meter) for s in subjects])
+        for meter in asked
     ]
-    blended = _price_line("blended", [comparison.blended_range(s.endpoints) for s in subjects])
-    return [line for line in (*lines, blended) if any(line.cells)]
+    return [line for line in lines if any(line.cells)]
 
 
-def _price_line(label: str, cells: Sequence[comparison.PriceRange | None]) -> PriceLine:
+def _price_line(meter: str, cells: Sequence[PriceRange | None]) -> PriceLine:
     lows = [cell.low if cell else None for cell in cells]
-    return PriceLine(label, tuple(cells), comparison.only_cheapest(lows))
+    return PriceLine(
+        str(meter), list_prices.UNITS[meter], tuple(cells), comparison.only_cheapest(lows)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +348,7 @@ class MeasuredLine:
 _READ: dict[str, Callable[[Measurement], Any]] = {
     "ttft": lambda m: m.ttft_p50,
     "speed": lambda m: m.speed_p50,
+    "e2e": lambda m: m.e2e_p50,
     "success": lambda m: m.success,
 }
 

@@ -14,10 +14,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from analytics.queries.types import Measurement
-from dashboard import boards, charts, comparison, snippets, words
+from dashboard import boards, charts, comparison, list_prices, model_kinds, snippets, words
 from dashboard.access import SIGNED_IN, access
+from dashboard.list_prices import ListPrice, PriceRange
+from dashboard.model_kinds import KindWords
 from dashboard.views import common
-from routing.core.usage import Meter
 from routing.selectors import pages as catalog
 from routing.selectors.pages import EndpointFacts, ModelFacts
 
@@ -31,13 +32,17 @@ class ModelRow:
     fastest_tps: float | None
 
     @property
-    def blended(self) -> comparison.PriceRange | None:
-        return comparison.blended_range(self.endpoints)
+    def kind(self) -> KindWords:
+        return model_kinds.KINDS[self.model.kind]
 
     @property
-    def cheapest_usd(self) -> Decimal | None:
-        blended = self.blended
-        return blended.low if blended else None
+    def prices(self) -> list[PriceRange]:
+        return list_prices.ranges(self.endpoints)
+
+    @property
+    def price_order(self) -> tuple[int, Decimal] | None:
+        prices = self.prices
+        return list_prices.order(ListPrice(prices[0].meter, prices[0].low)) if prices else None
 
     @property
     def provider_names(self) -> list[str]:
@@ -69,15 +74,17 @@ class Facet:
 
 _ReadFacet = Callable[[ModelRow], set[str]]
 _FACETS: tuple[tuple[str, str, _ReadFacet, dict[str, str]], ...] = (
+    ("kind", "Kind", lambda row: {row.model.kind}, model_kinds.LABELS),
     ("maker", "Maker", lambda row: {row.model.maker}, {}),
     ("modality", "Reads", lambda row: set(row.model.inputs), {}),
     ("capability", "Capabilities", lambda row: set(row.capabilities), words.CAPABILITIES),
 )
-_ANY_OF = {"maker"}  # a model has one maker, so several chosen mean either; the others mean all
+_ANY_OF = {"kind", "maker"}  # a model has one, so several chosen mean either; the others mean all
+_OWN_ORDER: dict[str, Callable[[str], Any]] = {"kind": model_kinds.place}
 _SORTS: dict[str, Callable[[ModelRow], Any]] = {
     "model": lambda row: row.model.name.lower(),
     "endpoints": lambda row: len(row.endpoints),
-    "price": lambda row: row.cheapest_usd,
+    "price": lambda row: row.price_order,
     "speed": lambda row: row.fastest_tps,
     "context": lambda row: row.context_window,
 }
@@ -118,7 +125,7 @@ def _model_rows(
 
 
 def _model_row(rows: list[EndpointFacts], measurements: Mapping[int, Measurement]) -> ModelRow:
-    speed = comparison.METRICS[1]
+    speed = comparison.SPEED
     intervals = {
         row.id: speed.read(measurements[row.id]) if row.id in measurements else None for row in rows
     }
@@ -168,7 +175,7 @@ def _facet(
     chosen = set(asked.getlist(name))
     reachable = _matching(rows, asked, leaving_out=name if name in _ANY_OF else "")
     counts = Counter(value for row in reachable for value in read(row))
-    values = sorted({value for row in rows for value in read(row)})
+    values = sorted({value for row in rows for value in read(row)}, key=_OWN_ORDER.get(name))
     return Facet(
         name,
         label,
@@ -180,10 +187,12 @@ def _facet(
 
 
 def _sorted(rows: Sequence[ModelRow], sort: boards.Sort) -> list[ModelRow]:
+    """Kind by kind, because their prices are of different things."""
     read = _SORTS[sort.key]
     known = [row for row in rows if read(row) is not None]
     unknown = [row for row in rows if read(row) is None]
-    return sorted(known, key=read, reverse=sort.is_descending) + unknown
+    ordered = sorted(known, key=read, reverse=sort.is_descending) + unknown
+    return sorted(ordered, key=lambda row: model_kinds.place(row.model.kind))
 
 
 # --- one model ----------------------------------------------------------------------------------------
@@ -212,29 +221,33 @@ def model_page(request: HttpRequest, slug: str) -> HttpResponse:
             "form": form,
             "period": form.span,
             "providers": len({row.provider.id for row in endpoints if row.is_live}),
-            "blended": comparison.blended_range([row for row in endpoints if row.is_live]),
+            "prices": list_prices.ranges([row for row in endpoints if row.is_live]),
             "capabilities": sorted({name for row in endpoints for name in row.capabilities}),
-            "price_charts": _price_charts(history, now),
+            "kind": model_kinds.KINDS[model.kind],
+            "price_charts": _price_charts(history, board, now),
             "first_price": min((row.effective_from for row in history), default=None),
             "speed_chart": charts.speed_against_price(_speed_points(board)),
             "compare_url": _compare_url(board),
-            "curl": snippets.curl(request.build_absolute_uri("/v1"), model.name),
-            "python": snippets.python(request.build_absolute_uri("/v1"), model.name),
+            "curl": snippets.curl(request.build_absolute_uri("/v1"), model.name, model.kind),
+            "python": snippets.python(request.build_absolute_uri("/v1"), model.name, model.kind),
         },
         crumbs=[("Models", reverse("models")), (model.name, "")],
     )
 
 
-def _price_charts(history: Sequence[catalog.PriceRow], now: dt.datetime) -> list[charts.Chart]:
+def _price_charts(
+    history: Sequence[catalog.PriceRow], board: boards.Board, now: dt.datetime
+) -> list[charts.Chart]:
     """One per meter whose price has ever changed: flat lines would say nothing."""
     found = []
-    for meter in (Meter.INPUT, Meter.OUTPUT):
+    for column in board.prices:
+        unit = list_prices.UNITS[column.meter]
         points = [
-            charts.PricePoint(row.provider, row.effective_from, row.unit_price_usd)
+            charts.PricePoint(row.provider, row.effective_from, row.unit_price_usd * unit.pieces)
             for row in history
-            if row.meter == meter and not row.conditions
+            if row.meter == column.meter and not row.conditions
         ]
-        drawn = charts.price_history(points, str(meter), now)
+        drawn = charts.price_history(points, column.meter, now)
         if drawn is not None:
             found.append(drawn)
     return found

@@ -82,7 +82,7 @@ def provider_page(request: HttpRequest, slug: str) -> HttpResponse:
         "pages/provider.html",
         {
             "provider": provider,
-            "board": boards.board(endpoints, measurements, sort, with_badges=False),
+            "boards": boards.boards_by_kind(endpoints, measurements, sort),
             "sort": sort,
             "form": form,
             "period": form.span,

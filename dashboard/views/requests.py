@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from analytics import queries
 from analytics.queries.types import RequestRow
-from dashboard import receipts, snippets
+from dashboard import model_kinds, receipts, snippets
 from dashboard.access import MAY_SEE_REQUESTS, access
 from dashboard.forms import FilterChoices, FilterForm
 from dashboard.people import Person, person_of
@@ -109,6 +109,8 @@ def receipt(request: HttpRequest, request_id: UUID) -> HttpResponse:
         {
             "receipt": found,
             "row": found.request,
+            "writes_text": found.request.surface in model_kinds.WRITES_TEXT,
+            "surface": model_kinds.SURFACES.get(found.request.surface),
             "timeline": receipts.timeline(found),
             "candidates": receipts.ordered_candidates(found.candidates),
             "is_simulated": found.request.simulated,
