@@ -55,7 +55,7 @@ class Exchange(Trying):
                     continue
                 raise self._none_to_try()
             if self.sink.started:
-                await self._break_off(endpoint, error)
+                await self._go_on_or_break_off(endpoint, error, queue, max_attempts)
                 return
             if error.failure is FailureClass.CANCELLED:
                 self.nobody_waits(error)
@@ -65,6 +65,25 @@ class Exchange(Trying):
                 raise self.last_word(error, endpoint, no)
             if delay_s:
                 await asyncio.sleep(delay_s)
+
+    async def _go_on_or_break_off(
+        self, endpoint: Endpoint, error: UpstreamError, queue: list[Endpoint], max_attempts: int
+    ) -> None:
+        """After content another endpoint may only go on where the client asked for it."""
+        call = wait_s = None
+        if self.resumer is not None:
+            call = self.resumer.again(endpoint, error, self.scribe.money)
+        if call is not None:
+            wait_s = self._next(error, queue, max_attempts)
+        if call is None or wait_s is None:
+            await self._break_off(endpoint, error)
+            return
+        self.call = call
+        await asyncio.sleep(wait_s)
+        try:
+            await self.run(queue, max_attempts, self.scribe.begun)
+        except HubError:  # nobody could go on
+            await self._break_off(endpoint, error)
 
     async def go_on_after(
         self, error: UpstreamError, queue: list[Endpoint], max_attempts: int

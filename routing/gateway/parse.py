@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 import orjson
@@ -36,6 +37,11 @@ def load_json(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise bad_request("invalid_json", "The body must be a JSON object")
     return body
+
+
+async def load_aside(raw: bytes) -> dict[str, Any]:
+    """As `load_json`, on a thread: a large body would hold up every other request."""
+    return await asyncio.to_thread(load_json, raw)
 
 
 def parse_chat(

@@ -46,9 +46,10 @@ from routing.gateway.idempotency import IdempotencyStore, answer_once, refuse_st
 from routing.gateway.lateness import deadlines_of
 from routing.gateway.limits import refusal_headers, run_within
 from routing.gateway.overload import Overload
-from routing.gateway.parse import load_json, parse_chat
+from routing.gateway.parse import load_aside, load_json, parse_chat
 from routing.gateway.preferences import facts_for
 from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
+from routing.gateway.resuming import resumer_for
 from routing.gateway.retrying import RetryBudgets
 from routing.gateway.scribe import NO_FACTS, Scribe
 from routing.gateway.shadow import Shadows
@@ -184,7 +185,7 @@ class Gateway:
             if wishes is not None:
                 scribe.wishes = wishes.of(surface.name if surface else "chat", headers, raw)
             self._admit()
-            body = await _load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
+            body = await load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
             if surface is None:
                 call, facts = parse_chat(body, raw, self.snapshots.current)
                 await self.run(scribe, sink, call, facts, headers)
@@ -313,6 +314,8 @@ class Gateway:
             self.shadows.mirror(scribe, call, policy, planned)
         exchange = Exchange(scribe, sink, call, voice, planned.special)
         self.running.add(exchange)
+        if scribe.wishes is not None or planned.special is not None:
+            exchange.resumer = resumer_for(scribe, call, planned.special)
         hedger = None
         if facts.preferences is not NO_PREFERENCES or planned.special is not None:
             hedger = self.hedges.wanted(scribe, planned) if endpoint_id is None else None
@@ -379,10 +382,6 @@ class Gateway:
 _OPERATORS_CONCERN = frozenset(
     {FailureClass.CREDENTIAL, FailureClass.BILLING, FailureClass.MODEL_GONE}
 )
-
-
-async def _load_aside(raw: bytes) -> dict[str, Any]:
-    return await asyncio.to_thread(load_json, raw)
 
 
 def _facts_of_refused(body: dict[str, Any]) -> RequestFacts:

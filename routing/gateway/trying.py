@@ -25,6 +25,7 @@ from routing.gateway.lateness import late, narrowed
 from routing.gateway.limits import limit_headers
 from routing.gateway.pour import Pour
 from routing.gateway.recording import Money, decimal_text, outcome_of
+from routing.gateway.resuming import Resumer
 from routing.gateway.retrying import Retries
 from routing.gateway.scribe import Scribe
 from routing.gateway.upstream.base import UpstreamAnswer, UpstreamRequest
@@ -54,6 +55,7 @@ class Trying:
         "call",
         "draining_until",
         "race",
+        "resumer",
         "retries",
         "scribe",
         "sink",
@@ -89,6 +91,7 @@ class Trying:
         self.special = special
         self.retries: Retries | None = None  # once something has failed
         self.race: Claims | None = None  # where two attempts run side by side
+        self.resumer: Resumer | None = None  # where a stream that is cut may go on
 
     # --- one attempt --------------------------------------------------------------------------
     async def _try(
@@ -231,6 +234,8 @@ class Trying:
         self, reader: StreamReader
     ) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
         """The reader's `feed` and `close`, in the client's dialect."""
+        if self.resumer is not None:
+            return self.resumer.words(self, reader)
         self.speech = None
         if self.voice is None or reader.is_native:
             return reader.feed, reader.close
