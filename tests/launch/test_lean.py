@@ -30,7 +30,7 @@ from tests.support.running_hub import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 CHAT = {"model": documents.BIG, "messages": [{"role": "user", "content": "Say hello."}]}
 
 
