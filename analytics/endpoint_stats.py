@@ -1,23 +1,69 @@
-"""What routing learns from the rollups: the last day of every endpoint, probes included."""
+"""What routing learns from the rollups: the last day of every endpoint, probes included.
+
+An observation counts half as much every two hours, so that this morning's trouble is not this
+evening's. What is minutes old gateway processes tell each other themselves.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from django.db import connection
+
+from analytics.histogram import value_of
 from analytics.models import AttemptCell
-from analytics.queries.measured import measurements
-from analytics.queries.types import EVERYTHING, Filters, Measurement, Period, Quantile
 from routing.models import Endpoint
-from routing.services.stats import StatsRow, write_endpoint_stats
+from routing.services.stats import StatsRow, forget_endpoint_stats, write_endpoint_stats
 
 WINDOW_HOURS = 24
+HALF_LIFE = dt.timedelta(hours=2)
+# A 429 says that there is no room, not that something is broken.
+JUDGED = ("ok", "provider_error", "timeout")
+
+_WEIGHT = """
+    power(0.5, greatest(extract(epoch FROM %(now)s - bucket_start) - 450, 0)::float8
+        / %(half_life_s)s)
+"""  # by the age of the middle of a quarter of an hour
+_COUNTS = f"""
+    SELECT endpoint_id, sum(attempts), sum(attempts * {_WEIGHT}),
+        coalesce(sum(attempts * {_WEIGHT}) FILTER (WHERE attempt_outcome = ANY(%(judged)s)), 0),
+        coalesce(sum(attempts * {_WEIGHT}) FILTER (WHERE attempt_outcome = 'ok'), 0)
+    FROM attempt_cell WHERE bucket_start >= %(since)s AND bucket_start < %(now)s GROUP BY 1
+"""  # noqa: S608
+_BINS = f"""
+    SELECT endpoint_id, metric, bin, sum(n * {_WEIGHT})
+    FROM latency_cell
+    WHERE bucket_start >= %(since)s AND bucket_start < %(now)s AND metric IN ('ttft', 'speed')
+    GROUP BY 1, 2, 3
+"""  # noqa: S608
+
+Params = dict[str, Any]
+Bins = Mapping[int, float]  # weight by number of the bin
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    n: int
+    weight: float
+    judged: float
+    ok: float
 
 
 def refresh(now: dt.datetime) -> int:
-    """Returns how many endpoints have fresh stats."""
-    period = Period(now - dt.timedelta(hours=WINDOW_HOURS), now)
-    found = measurements(Filters(EVERYTHING, period), "endpoint")
-    rows = [_row(endpoint_id, measured) for endpoint_id, measured in found.items()]
+    """Returns how many endpoints have stats; those of no day are forgotten."""
+    params: Params = {
+        "now": now,
+        "since": now - dt.timedelta(hours=WINDOW_HOURS),
+        "half_life_s": HALF_LIFE.total_seconds(),
+        "judged": list(JUDGED),
+    }
+    counts, bins = _counts(params), _bins(params)
+    rows = [_row(endpoint_id, found, bins) for endpoint_id, found in counts.items()]
+    forget_endpoint_stats(except_for=counts)
     return write_endpoint_stats(rows, updated_at=now)
 
 
@@ -29,17 +75,44 @@ def refresh_if_first(now: dt.datetime) -> int:
     return refresh(now) if news.exists() else 0
 
 
-def _row(endpoint_id: int, measured: Measurement) -> StatsRow:
+def weighted_quantile(bins: Bins, q: float) -> float | None:
+    """The value that this share of the weight lies at or below; None without any."""
+    total, seen = sum(bins.values()), 0.0
+    for number in sorted(bins):
+        seen += bins[number]
+        if seen >= q * total and bins[number] > 0:
+            return value_of(number)
+    return None
+
+
+def _counts(params: Params) -> dict[int, _Counts]:
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS, params)
+        return {
+            endpoint_id: _Counts(int(n), float(weight), float(judged), float(ok))
+            for endpoint_id, n, weight, judged, ok in cursor.fetchall()
+        }
+
+
+def _bins(params: Params) -> dict[tuple[int, str], dict[int, float]]:
+    found: defaultdict[tuple[int, str], dict[int, float]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(_BINS, params)
+        for endpoint_id, metric, number, weight in cursor.fetchall():
+            found[endpoint_id, metric][number] = float(weight)
+    return found
+
+
+def _row(endpoint_id: int, counts: _Counts, bins: Mapping[tuple[int, str], Bins]) -> StatsRow:
+    ttft, speed = bins.get((endpoint_id, "ttft"), {}), bins.get((endpoint_id, "speed"), {})
     return StatsRow(
         endpoint_id=endpoint_id,
-        n=measured.n,
-        ttft_p50_ms=_value(measured.ttft_p50),
-        ttft_p95_ms=_value(measured.ttft_p95),
-        speed_p50_tps=_value(measured.speed_p50),
-        success_rate=measured.success.value if measured.success else None,
+        n=counts.n,
+        weight=counts.weight,
+        ttft_p50_ms=weighted_quantile(ttft, 0.50),
+        ttft_p95_ms=weighted_quantile(ttft, 0.95),
+        speed_p50_tps=weighted_quantile(speed, 0.50),
+        speed_p95_tps=weighted_quantile(speed, 0.05),  # the speed that 95 of 100 reach
+        success_rate=counts.ok / counts.judged if counts.judged else None,
         window_hours=WINDOW_HOURS,
     )
-
-
-def _value(quantile: Quantile | None) -> float | None:
-    return None if quantile is None else quantile.value

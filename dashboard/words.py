@@ -19,6 +19,7 @@ EXCLUSIONS = {
     "data_policy": "Its data policy does not match the request",
     "distillation": "Not known to allow other models to learn from its answers",
     "breaker_open": "Switched off for a moment after repeated failures",
+    "capacity_cap": "It takes no more just now (learned from 429s, or announced)",
     "cooling_down": "It asked us to wait (rate limit)",
     "hub_refused": "It refused the hub's own key several times: an administrator has to look",
     "fallbacks_off": "Fallbacks are switched off, another one came first",

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from routing.models import Endpoint, EndpointStats
 
+NOTICEABLE = 0.02  # relative: a smaller change is not worth a new snapshot in every gateway
+NOTICEABLE_WEIGHT = 0.1
+ENOUGH_WEIGHT = 20.0  # above it a weight changes nothing (see core.health)
+AT_LEAST_EVERY = dt.timedelta(minutes=10)
+
 
 class StatsRow(msgspec.Struct, frozen=True):
+    """`weight` is how many observations it rests on, each decayed by its age; None: all `n`."""
+
     endpoint_id: int
     n: int
     ttft_p50_ms: float | None = None
@@ -18,32 +25,64 @@ class StatsRow(msgspec.Struct, frozen=True):
     speed_p50_tps: float | None = None
     success_rate: float | None = None  # 0..1
     window_hours: int = 24
+    weight: float | None = None
+    speed_p95_tps: float | None = None
 
 
-_FIELDS = (
-    "ttft_p50_ms",
-    "ttft_p95_ms",
-    "speed_p50_tps",
-    "success_rate",
-    "n",
-    "window_hours",
-    "updated_at",
-)
+_FIGURES = ("ttft_p50_ms", "ttft_p95_ms", "speed_p50_tps", "speed_p95_tps", "success_rate")
+_FIELDS = (*_FIGURES, "n", "weight", "window_hours", "updated_at")
 
 
 def write_endpoint_stats(rows: Iterable[StatsRow], *, updated_at: dt.datetime) -> int:
-    """One statement for all rows; endpoints that no longer exist are passed over."""
+    """One statement for all rows that have news, so that gateways reload their snapshot once.
+
+    Endpoints that no longer exist are passed over. Returns how many there were.
+    """
     existing = set(Endpoint.objects.values_list("pk", flat=True))
-    fresh = [
-        EndpointStats(
-            endpoint_id=row.endpoint_id,
-            updated_at=updated_at,
-            **{name: getattr(row, name) for name in _FIELDS if name != "updated_at"},
+    written = {row.endpoint_id: row for row in EndpointStats.objects.all()}
+    fresh = [_stats(row, updated_at) for row in rows if row.endpoint_id in existing]
+    news = [row for row in fresh if _is_news(row, written.get(row.endpoint_id))]
+    if news:
+        EndpointStats.objects.bulk_create(
+            news, update_conflicts=True, unique_fields=["endpoint"], update_fields=list(_FIELDS)
         )
-        for row in rows
-        if row.endpoint_id in existing
-    ]
-    EndpointStats.objects.bulk_create(
-        fresh, update_conflicts=True, unique_fields=["endpoint"], update_fields=list(_FIELDS)
-    )
     return len(fresh)
+
+
+def forget_endpoint_stats(*, except_for: Collection[int]) -> int:
+    """Of endpoints that nothing was measured of for as long as stats reach back."""
+    gone = EndpointStats.objects.exclude(endpoint__in=list(except_for))
+    return gone.delete()[0] if gone.exists() else 0
+
+
+def _stats(row: StatsRow, updated_at: dt.datetime) -> EndpointStats:
+    figures = {name: getattr(row, name) for name in _FIGURES}
+    weight = float(row.n) if row.weight is None else row.weight
+    return EndpointStats(
+        endpoint_id=row.endpoint_id,
+        n=row.n,
+        weight=weight,
+        window_hours=row.window_hours,
+        updated_at=updated_at,
+        **figures,
+    )
+
+
+def _is_news(row: EndpointStats, before: EndpointStats | None) -> bool:
+    if before is None or row.updated_at - before.updated_at >= AT_LEAST_EVERY:
+        return True
+    if _differs(_capped(row), _capped(before), NOTICEABLE_WEIGHT):
+        return True
+    if min(row.n, before.n) < ENOUGH_WEIGHT and row.n != before.n:
+        return True
+    return any(_differs(getattr(row, name), getattr(before, name), NOTICEABLE) for name in _FIGURES)
+
+
+def _capped(row: EndpointStats) -> float:
+    return min(row.weight, ENOUGH_WEIGHT)
+
+
+def _differs(new: float | None, old: float | None, by: float) -> bool:
+    if new is None or old is None:
+        return new is not old
+    return abs(new - old) > by * max(abs(new), abs(old))
