@@ -1,4 +1,11 @@
-from routing.models.batch import Batch, BatchFile, BatchFileChunk, BatchLine, BatchRunner
+from routing.models.batch import (
+    Batch,
+    BatchFile,
+    BatchFileChunk,
+    BatchLine,
+    BatchRunner,
+    NativeBatch,
+)
 from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provider
 from routing.models.credential import Credential
 from routing.models.idempotent_call import IdempotentCall
@@ -26,6 +33,7 @@ __all__ = [
     "LimitPool",
     "Membership",
     "Model",
+    "NativeBatch",
     "Organization",
     "Policy",
     "PolicyVersion",

@@ -171,3 +171,37 @@ class BatchRunner(models.Model):
     @override
     def __str__(self) -> str:
         return f"runner {self.slot}"
+
+
+class NativeBatch(models.Model):
+    """A batch that a provider works on as a whole, at its price for batches."""
+
+    class State(models.TextChoices):
+        NEW = "new"
+        SUBMITTING = "submitting"  # perhaps the provider has it already
+        RUNNING = "running"
+        OVER = "over"
+
+    batch = models.OneToOneField(
+        Batch, on_delete=models.CASCADE, primary_key=True, related_name="at_provider"
+    )
+    tag = models.UUIDField()  # ours at the provider, and the holder of the lines
+    endpoint = models.ForeignKey("routing.Endpoint", on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
+    native_id = models.CharField(max_length=200, blank=True)
+    completed = models.IntegerField(default=0)  # as the provider last said
+    failed = models.IntegerField(default=0)
+    is_cancelled = models.BooleanField(default=False)  # the provider has been told
+    submitted_at = models.DateTimeField(null=True)
+    next_at = models.DateTimeField()  # when it is looked at again; later while someone does
+    tries = models.SmallIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_at"], name="native_batch_due", condition=~Q(state="over"))
+        ]
+        verbose_name_plural = "native batches"
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.native_id or 'not submitted'} for batch {self.batch_id}"
