@@ -27,11 +27,10 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Fork(msgspec.Struct, frozen=True):
-    """One of two ways to go on: with this share the first."""
+    """One of several ways to go on, each with its share."""
 
-    share: float
-    first: tuple[Group, ...]
-    second: tuple[Group, ...]
+    shares: tuple[float, ...]  # all above zero, and one in all
+    ways: tuple[tuple[Group, ...], ...]
 
 
 Step = Group | Fork
@@ -70,7 +69,7 @@ class DrawTree:
         node = self._root
         while isinstance(node, _Node):
             if node.fork is not None:
-                place = 0 if _chance(identity, "fork") < node.fork.share else 1
+                place = bisect_right(node.ends, _chance(identity, "fork") * node.total)
             else:
                 place = _first_to_arrive(identity, node.endpoints, node.weights)
             node = node.nexts[place] or self._grow(node, place)
@@ -80,8 +79,7 @@ class DrawTree:
         chosen, endpoints, weights = node.chosen, node.endpoints, node.weights
         grown: _Node | Plan
         if node.fork is not None:
-            way = node.fork.second if place else node.fork.first
-            grown = self._go_on(chosen, (*way, *node.later))
+            grown = self._go_on(chosen, (*node.fork.ways[place], *node.later))
         else:
             chosen = (*chosen, endpoints[place])
             left = endpoints[:place] + endpoints[place + 1 :]
@@ -98,7 +96,7 @@ class DrawTree:
         while steps and len(chosen) < self._limit:
             step, steps = steps[0], steps[1:]
             if isinstance(step, Fork):
-                return _Node(chosen, (), (step.share, 1.0 - step.share), step, steps)
+                return _Node(chosen, (), step.shares, step, steps)
             if step.weights is not None and len(step.endpoints) > 1:
                 return _Node(chosen, step.endpoints, step.weights, None, steps)
             chosen += step.endpoints

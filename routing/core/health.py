@@ -1,8 +1,7 @@
 """What this process has seen of each endpoint, mixed with what the rollups say of it.
 
-Live figures are time-decayed means of logarithms (times and speeds are skewed); the measured
-`Stats` of the snapshot weigh as a limited number of observations, so a quiet process starts from
-them and a busy one follows its own traffic.
+The measured `Stats` of the snapshot weigh as a limited number of observations, so a quiet process
+starts from them and a busy one follows its own traffic and what the other processes tell.
 """
 
 from __future__ import annotations
@@ -11,230 +10,31 @@ import math
 from collections.abc import Sequence
 from math import log
 from random import Random
-from statistics import NormalDist
 
-import msgspec
-
-from routing.core.breaker import Breaker, Gate
+from routing.core.breaker import Breaker
 from routing.core.capacity import Capacity
 from routing.core.catalog import Endpoint
+from routing.core.endpoint_health import HALF_LIFE_S, REBASE_S, RETRY_TOKENS, EndpointHealth
 from routing.core.errors import (
     COUNTS_AGAINST_HEALTH,
     REFUSES_THE_HUB,
     SPENDS_RETRIES,
     FailureClass,
 )
+from routing.core.measures import Z95, Numbers
 from routing.core.rate_headers import read_allowances
-from routing.core.sightings import NEGLIGIBLE_WEIGHT, Sighting, Sums
+from routing.core.sightings import Sighting
 
-HALF_LIFE_S = 60.0
-REBASE_S = 100 * HALF_LIFE_S
+__all__ = ["HALF_LIFE_S", "REBASE_S", "RETRY_TOKENS", "Z95", "HealthBook", "Numbers"]
+
 STATS_WEIGHT = 20.0  # observations that the rollups count as, at most
-ASSUMED_SPREAD = 0.5  # of log time; p95 is then 2.3 times the median
-ASSUMED_WEIGHT = 5.0  # observations that it counts as
-RETRY_TOKENS = 10.0
 RETRY_COST = 1.0
 RETRY_EARNED = 0.1
 RETRY_FLOOR = 5.0
 RETRY_TRUSTED = 8.0
-RATE_SPAN_S = 10.0  # over so long or up to twice as long the rate of answers is taken
-LEAST_RATE_SPAN_S = 1.0
-LEAST_RATE_COUNT = 5
 HEADERS_EVERY_S = 0.25  # how often an endpoint's rate-limit headers are read,
 HEADERS_WITHOUT_EVERY_S = 30.0  # and where it sends none
 NEARLY_USED_UP = 0.25  # share of a limit that is left: with more there is nothing to watch
-
-
-class Numbers(msgspec.Struct, frozen=True):
-    """None where nothing was measured yet. Times and speeds are medians.
-
-    A spread is the standard deviation of the logarithm: times and speeds are taken for log-normal.
-    """
-
-    ttft_ms: float | None
-    speed_tps: float | None
-    success_rate: float | None
-    samples: int
-    ttft_spread: float = ASSUMED_SPREAD
-    speed_spread: float = ASSUMED_SPREAD
-
-    def ttft_ms_at(self, percentile: float) -> float | None:
-        """This share of the requests, in percent, sees its first token sooner."""
-        return _quantile(self.ttft_ms, self.ttft_spread, percentile)
-
-    def speed_tps_at(self, percentile: float) -> float | None:
-        """This share of the requests, in percent, is faster."""
-        return _quantile(self.speed_tps, -self.speed_spread, percentile)
-
-
-def _quantile(median: float | None, spread: float, percentile: float) -> float | None:
-    if median is None:
-        return None
-    return median * math.exp(spread * _normal.inv_cdf(min(max(percentile, 0.1), 99.9) / 100))
-
-
-_normal = NormalDist()
-Z95 = _normal.inv_cdf(0.95)
-
-
-class DecayedMean:
-    """Weights grow with time instead of decaying, so that an observation is two additions.
-
-    `EndpointHealth.gain` says what an observation weighs now; only ratios of weights mean anything.
-    """
-
-    __slots__ = ("squares", "total", "weight")
-
-    def __init__(self) -> None:
-        self.squares = 0.0
-        self.total = 0.0
-        self.weight = 0.0
-
-    def add(self, x: float, gain: float) -> None:
-        self.squares += gain * x * x
-        self.total += gain * x
-        self.weight += gain
-
-    def mixed_with(
-        self, baseline: float | None, baseline_weight: float, fade: float
-    ) -> float | None:
-        """`fade` is what a weight is worth today, in observations."""
-        live = self.weight * fade
-        if baseline is None:
-            return self.total / self.weight if live else None
-        if live + baseline_weight == 0:
-            return None
-        return (self.total * fade + baseline * baseline_weight) / (live + baseline_weight)
-
-    def spread(self, baseline: float | None, baseline_weight: float, fade: float) -> float:
-        """The standard deviation; few observations are shrunk towards what is typical."""
-        weight, total = ASSUMED_WEIGHT, ASSUMED_WEIGHT * ASSUMED_SPREAD**2
-        if baseline is not None:
-            weight += baseline_weight
-            total += baseline_weight * baseline**2
-        if live := self.weight * fade:
-            mean = self.total / self.weight
-            weight += live
-            total += live * max(self.squares / self.weight - mean * mean, 0.0)
-        return math.sqrt(total / weight)
-
-    def sums_since(self, told: DecayedMean, fade: float) -> Sums:
-        return Sums(
-            (self.weight - told.weight) * fade,
-            (self.total - told.total) * fade,
-            (self.squares - told.squares) * fade,
-        )
-
-    def add_sums(self, sums: Sums, gain: float) -> None:
-        self.weight += sums.weight * gain
-        self.total += sums.total * gain
-        self.squares += sums.squares * gain
-
-    def become(self, other: DecayedMean) -> None:
-        self.weight, self.total, self.squares = other.weight, other.total, other.squares
-
-    def shrink(self, factor: float) -> None:
-        self.squares *= factor
-        self.total *= factor
-        self.weight *= factor
-
-
-class EndpointHealth:
-    __slots__ = (
-        "breaker",
-        "cached",
-        "capacity",
-        "headers_next_at",
-        "heard",
-        "log_speed",
-        "log_ttft",
-        "mark",
-        "means",
-        "older_mark",
-        "retry_tokens",
-        "seen",
-        "since",
-        "success",
-        "told",
-        "valid",
-    )
-
-    def __init__(self) -> None:
-        self.breaker = Breaker()
-        self.capacity: Capacity | None = None  # None: as far as is known it takes everything
-        self.headers_next_at = 0.0
-        self.mark = self.older_mark = (-math.inf, 0)  # when so many had been seen
-        self.log_ttft = DecayedMean()
-        self.log_speed = DecayedMean()
-        self.success = DecayedMean()
-        self.cached = DecayedMean()  # share of the input that was read from the provider's cache
-        self.valid = DecayedMean()  # of answers with tool calls or a schema: 1 if they were sound
-        self.means = self.success, self.log_ttft, self.log_speed, self.cached, self.valid
-        self.told = tuple([DecayedMean() for _ in self.means])  # to the other processes, so far
-        self.heard = 0.0  # observations of the other processes, undecayed
-        self.retry_tokens = RETRY_TOKENS
-        self.seen = 0
-        self.since = math.nan  # when an observation weighed 1
-
-    def gain(self, now: float) -> float:
-        """The weight of an observation made now."""
-        elapsed = now - self.since
-        if not elapsed < REBASE_S:  # not a number before the first one
-            self._rebase(now)
-            elapsed = 0.0
-        return math.exp2(elapsed / HALF_LIFE_S)
-
-    def fade(self, now: float) -> float:
-        return float(0.5 ** ((now - self.since) / HALF_LIFE_S))
-
-    def tell(self, endpoint_id: int, now: float) -> Sighting | None:
-        """What was seen here since the last call; None where that is nothing."""
-        pairs = list(zip(self.means, self.told, strict=True))
-        if all(mean.weight <= told.weight for mean, told in pairs):
-            return None
-        fade = self.fade(now)
-        sums = tuple([mean.sums_since(told, fade) for mean, told in pairs])
-        for mean, told in pairs:
-            told.become(mean)
-        if all(one.weight < NEGLIGIBLE_WEIGHT for one in sums):
-            return None
-        return Sighting(endpoint_id, sums)
-
-    def hear(self, sighting: Sighting, now: float, age_s: float) -> None:
-        gain = self.gain(now) * float(0.5 ** (age_s / HALF_LIFE_S))
-        for mean, told, sums in zip(self.means, self.told, sighting.sums, strict=False):
-            mean.add_sums(sums, gain)
-            told.add_sums(sums, gain)  # so that it is not told again as our own
-        if sighting.sums:
-            self.heard += sighting.sums[0].weight
-
-    @property
-    def brakes(self) -> tuple[Gate, float]:
-        """All that decides whether tries are let through, now and later."""
-        capacity = self.capacity
-        return self.breaker.gate, 0.0 if capacity is None else capacity.closed_until
-
-    def mark_seen(self, now: float) -> None:
-        """To be called now and then, so that the rate of answers is known when it is asked for."""
-        if now - self.mark[0] >= RATE_SPAN_S:
-            is_first = self.mark[0] == -math.inf
-            self.older_mark = (now, self.seen) if is_first else self.mark
-            self.mark = now, self.seen
-
-    def seen_per_s(self, now: float) -> float | None:
-        """None where too little was seen of late to speak of a rate."""
-        at, seen = self.older_mark
-        if self.seen - seen < LEAST_RATE_COUNT:
-            return None
-        return (self.seen - seen) / max(now - at, LEAST_RATE_SPAN_S)
-
-    def _rebase(self, now: float) -> None:
-        """Long before weights would leave the range of floats."""
-        factor = self.fade(now)
-        for mean in (*self.means, *self.told):
-            if mean.weight:
-                mean.shrink(factor)
-        self.since = now
 
 
 class HealthBook:
@@ -268,7 +68,10 @@ class HealthBook:
         book.mark_seen(now)
         weight = min(stats.evidence, STATS_WEIGHT)
         fade = 0.0 if math.isnan(book.since) else book.fade(now)
+        seen_lately = book.success.weight * fade
         return Numbers(
+            weight=weight + seen_lately,
+            seen_lately=seen_lately,
             ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, fade)),
             speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
             success_rate=book.success.mixed_with(stats.success_rate, weight, fade),

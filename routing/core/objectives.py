@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from routing.core import exploration
 from routing.core.catalog import Endpoint, PolicyDocument
-from routing.core.health import Numbers
-from routing.core.policies import ServiceLevel
+from routing.core.exploration import Spread
+from routing.core.measures import Numbers
+from routing.core.policies import Exploration, ServiceLevel
 
-EXPLORATION_SHARE = 0.02  # every eligible endpoint keeps at least this, so it stays measured
 PRICE_EXPONENT = 2.0
 TIME_EXPONENT = 1.0
 SUCCESS_EXPONENT = 8.0
@@ -32,6 +33,7 @@ class Eligible(msgspec.Struct, frozen=True):
 class RankContext(msgspec.Struct, frozen=True):
     document: PolicyDocument
     output_tokens: int
+    may_explore: bool = True  # not where the request says itself whom it wants first
 
 
 class Ranking(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ class Ranking(msgspec.Struct, frozen=True):
     shares: Sequence[float]  # by index
     weights: Sequence[float] | None = None  # by index: drawn by these, zeros last and in order
     notes: Sequence[str] = ()  # by index: what keeps a candidate from being ranked higher
+    explored: Spread | None = None  # without weights: whom to try first for their own sake
+    extra_cost_pico: int = 0  # of exploring
 
 
 Objective = Callable[[Sequence[Eligible], RankContext], Ranking]
@@ -57,19 +61,22 @@ def objective(name: str) -> Callable[[Objective], Objective]:
 @objective("cheapest")
 def rank_cheapest(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
     """Expected cost of this request; ties go to the faster."""
-    return _sorted_by([(float(c.cost_pico), -_speed(c)) for c in candidates])
+    ranking = _sorted_by([(float(c.cost_pico), -_speed(c)) for c in candidates])
+    return _explored(ranking, candidates, context, exploration.NONE)
 
 
 @objective("fastest")
 def rank_fastest(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
     """Output speed; endpoints without a measurement come last."""
-    return _sorted_by([(-_speed(c), float(c.cost_pico)) for c in candidates])
+    ranking = _sorted_by([(-_speed(c), float(c.cost_pico)) for c in candidates])
+    return _explored(ranking, candidates, context, exploration.NONE)
 
 
 @objective("lowest-latency")
 def rank_lowest_latency(candidates: Sequence[Eligible], context: RankContext) -> Ranking:
     """Time to first token; endpoints without a measurement come last."""
-    return _sorted_by([(_ttft(c), float(c.cost_pico)) for c in candidates])
+    ranking = _sorted_by([(_ttft(c), float(c.cost_pico)) for c in candidates])
+    return _explored(ranking, candidates, context, exploration.NONE)
 
 
 @objective("ordered")
@@ -93,7 +100,39 @@ def rank_slo_cheapest(candidates: Sequence[Eligible], context: RankContext) -> R
         range(len(candidates)), key=lambda i: (worst[i], costs[i], -_speed(candidates[i]))
     )
     notes = ["; ".join(note for _, note in found) for found in misses]
-    return Ranking(order, costs, _first_takes_all(order), notes=notes)
+    ranking = Ranking(order, costs, _first_takes_all(order), notes=notes)
+    return _explored(ranking, candidates, context, exploration.SERVICE_LEVEL)
+
+
+def _explored(
+    ranking: Ranking, candidates: Sequence[Eligible], context: RankContext, usual: Exploration
+) -> Ranking:
+    """The same order, but now and then another candidate is tried before it."""
+    found = _spread(ranking.shares, candidates, context, usual)
+    if found is None:
+        return ranking
+    return Ranking(
+        order=ranking.order,
+        scores=ranking.scores,
+        shares=exploration.mixed(ranking.shares, found),
+        notes=ranking.notes,
+        explored=found,
+        extra_cost_pico=found.extra_cost_pico,
+    )
+
+
+def _spread(
+    shares: Sequence[float],
+    candidates: Sequence[Eligible],
+    context: RankContext,
+    usual: Exploration,
+) -> Spread | None:
+    wanted = context.document.exploration or usual
+    if not (wanted.share > 0 and context.may_explore) or len(candidates) < 2:
+        return None
+    costs_pico = [candidate.cost_pico for candidate in candidates]
+    needs = [exploration.need(candidate.numbers.seen_lately) for candidate in candidates]
+    return exploration.spread(wanted, shares, costs_pico, needs)
 
 
 Miss = tuple[float, str]  # how far off, as a ratio less 1, and in words
@@ -146,7 +185,24 @@ def rank_balanced(candidates: Sequence[Eligible], context: RankContext) -> Ranki
         * _success(candidate) ** SUCCESS_EXPONENT
         for candidate, cost, time in zip(candidates, costs, times, strict=True)
     ]
-    return _drawn(_with_exploration(weights))
+    return _drawn_or_explored(weights, candidates, context)
+
+
+def _drawn_or_explored(
+    weights: Sequence[float], candidates: Sequence[Eligible], context: RankContext
+) -> Ranking:
+    drawn = _drawn(weights if sum(weights) > 0 else [1.0] * len(weights))
+    found = _spread(drawn.shares, candidates, context, exploration.BALANCED)
+    if found is None:
+        return drawn
+    shares = exploration.mixed(drawn.shares, found)
+    return Ranking(
+        order=drawn.order,
+        scores=[-share for share in shares],
+        shares=shares,
+        weights=shares,
+        extra_cost_pico=found.extra_cost_pico,
+    )
 
 
 def _expected_times_ms(candidates: Sequence[Eligible], output_tokens: int) -> list[float]:
@@ -178,16 +234,6 @@ def _smoothed_costs(candidates: Sequence[Eligible]) -> list[float]:
     costs = [c.cost_pico for c in candidates]
     floor = sum(costs) / len(costs) * 0.05 + 1.0
     return [cost + floor for cost in costs]
-
-
-def _with_exploration(weights: Sequence[float]) -> list[float]:
-    total = sum(weights)
-    n = len(weights)
-    if total <= 0:
-        return [1.0] * n
-    spread = min(EXPLORATION_SHARE, 1.0 / n)
-    kept = 1.0 - spread * n
-    return [spread + kept * weight / total for weight in weights]
 
 
 def _drawn(weights: Sequence[float]) -> Ranking:

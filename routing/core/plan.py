@@ -12,7 +12,7 @@ from random import Random
 
 from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
 from routing.core.decision import Candidate, Decision, Exclusion, Plan, Splicer
-from routing.core.draw import DrawTree, Fork, Group, Step
+from routing.core.draw import DrawTree, Group, Step
 from routing.core.filters import HardFilters, Verdict
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
@@ -21,6 +21,14 @@ from routing.core.policies import NO_RULE, stable_identity
 from routing.core.pricing import expected_pieces_pico
 from routing.core.refusal import BRAKES, NoEndpointLeft, refusal
 from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
+from routing.core.steps import (
+    CanaryPlaces,
+    among_peers,
+    canary_fork,
+    exploring_fork,
+    groups,
+    with_canary,
+)
 
 __all__ = [
     "BRAKES",
@@ -88,6 +96,7 @@ class _Planner:
         "candidates",
         "document",
         "eligible",
+        "exploration_pico",
         "facts",
         "filters",
         "groups",
@@ -118,6 +127,7 @@ class _Planner:
         self.eligible: list[Eligible] = []  # waiting to be ranked
         self.groups: list[Step] = []
         self.shadow: Endpoint | None = None
+        self.exploration_pico = 0  # of the draw that comes first
         self.braked: list[tuple[Endpoint, Exclusion]] = []
 
     def add_model(self, endpoints: Sequence[Endpoint]) -> None:
@@ -154,6 +164,7 @@ class _Planner:
             output_tokens=self.facts.output_tokens,
             rule=self._rule_name(),
             shadow=self.shadow.id if self.shadow is not None else 0,
+            exploration_pico=self.exploration_pico,
         )
         if not self.groups:
             raise refusal(self.facts, decision, self.health, self.moment.monotonic_s)
@@ -208,19 +219,25 @@ class _Planner:
         eligible, self.eligible = self.eligible, []
         if not eligible:
             return
+        eligible = among_peers(eligible)
         self._choose_shadow(eligible)
-        context = RankContext(self.document, self.facts.output_tokens)
-        ranking = OBJECTIVES[self.objective](eligible, context)
         canary = self._canary(eligible)
-        shares = _with_canary(ranking.shares, canary) if canary else ranking.shares
+        may_explore = canary is None and not self._has_wishes() and not self.groups
+        context = RankContext(self.document, self.facts.output_tokens, may_explore)
+        ranking = OBJECTIVES[self.objective](eligible, context)
+        shares = with_canary(ranking.shares, canary) if canary else ranking.shares
         for i, candidate in enumerate(eligible):
             note = ranking.notes[i] if ranking.notes else ""
             self._note(candidate, ranking.scores[i], shares[i], "", note)
         if canary:
-            self.groups.append(_canary_fork(eligible, ranking, canary))
+            self.groups.append(canary_fork(eligible, ranking, canary))
+            return
+        self.exploration_pico += ranking.extra_cost_pico
+        if ranking.explored is not None:
+            self.groups.append(exploring_fork(eligible, ranking, ranking.explored.shares))
             return
         for tier in self._tiers(eligible, ranking):
-            self.groups.extend(_groups(eligible, ranking, tier))
+            self.groups.extend(groups(eligible, ranking, tier))
 
     def _choose_shadow(self, eligible: list[Eligible]) -> None:
         wanted = self.document.shadow
@@ -231,7 +248,7 @@ class _Planner:
                 self.shadow = candidate.endpoint
                 return
 
-    def _canary(self, eligible: list[Eligible]) -> _CanaryPlaces | None:
+    def _canary(self, eligible: list[Eligible]) -> CanaryPlaces | None:
         """None also where the request says itself whom it wants first."""
         canary, wanted = self.document.canary, self.facts.preferences
         if canary is None or self.facts.objective or wanted.sort or wanted.order:
@@ -240,6 +257,9 @@ class _Planner:
         if not places or len(places) == len(eligible):
             return None
         return canary.share, places
+
+    def _has_wishes(self) -> bool:
+        return bool(self.facts.objective) or self.facts.preferences is not NO_PREFERENCES
 
     def _tiers(self, eligible: list[Eligible], ranking: Ranking) -> list[list[int]]:
         """Indexes in the objective's order, split by what the request would rather have.
@@ -293,44 +313,6 @@ class _Planner:
                 detail,
             )
         )
-
-
-def _groups(eligible: Sequence[Eligible], ranking: Ranking, tier: Sequence[int]) -> list[Group]:
-    """Those with a share are drawn; those without follow in their given order."""
-    weights = ranking.weights
-    if weights is None:
-        return [Group(tuple([eligible[i].endpoint for i in tier]))]
-    drawn = [i for i in tier if weights[i] > 0]
-    groups = []
-    if drawn:
-        endpoints = tuple([eligible[i].endpoint for i in drawn])
-        groups.append(Group(endpoints, tuple([weights[i] for i in drawn])))
-    if len(drawn) < len(tier):
-        groups.append(Group(tuple([eligible[i].endpoint for i in tier if weights[i] <= 0])))
-    return groups
-
-
-_CanaryPlaces = tuple[float, list[int]]  # its share, and the indexes of its endpoints
-
-
-def _with_canary(shares: Sequence[float], canary: _CanaryPlaces) -> list[float]:
-    """The chance of being tried first, with the canary's taken out of the others'."""
-    share, places = canary
-    ours = sum(shares[i] for i in places)
-    others = [value for i, value in enumerate(shares) if i not in places]
-    left = sum(others)
-    spread = (1.0 - share) / left if left else 0.0
-    return [
-        (share * (value / ours if ours else 1.0 / len(places))) if i in places else value * spread
-        for i, value in enumerate(shares)
-    ]
-
-
-def _canary_fork(eligible: Sequence[Eligible], ranking: Ranking, canary: _CanaryPlaces) -> Fork:
-    share, places = canary
-    first = _groups(eligible, ranking, [i for i in ranking.order if i in places])
-    rest = _groups(eligible, ranking, [i for i in ranking.order if i not in places])
-    return Fork(share, (*first, *rest), (*rest, *first))
 
 
 def _meets(numbers: Numbers, wanted: ProviderPreferences) -> bool:

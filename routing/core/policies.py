@@ -79,6 +79,13 @@ class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_usd_per_day: str = "1"  # decimal string, of each gateway process, by expected cost
 
 
+class Exploration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests tried elsewhere to keep every endpoint measured. See core.exploration."""
+
+    share: float = 0.02  # of the requests, for each endpoint; 0 switches it off
+    max_extra_cost: float = 0.05  # of a request's expected cost: exploring adds no more
+
+
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an admin writes. A request may narrow the filters further, never widen them."""
 
@@ -107,6 +114,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts | None = None
     hedge: Hedge | None = None  # None: never, unless a request asks for it
     resume: bool = False  # a stream that is cut goes on at another endpoint, marked
+    exploration: Exploration | None = None  # None: as the objective has it
 
     @property
     def says_how_to_try(self) -> bool:

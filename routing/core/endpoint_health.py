@@ -1,0 +1,118 @@
+"""What this process knows of one endpoint: brakes, decayed figures, and what the others told.
+
+Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import math
+
+from routing.core.breaker import Breaker, Gate
+from routing.core.capacity import Capacity
+from routing.core.measures import DecayedMean
+from routing.core.sightings import NEGLIGIBLE_WEIGHT, Sighting
+
+HALF_LIFE_S = 60.0
+REBASE_S = 100 * HALF_LIFE_S
+RETRY_TOKENS = 10.0
+RATE_SPAN_S = 10.0  # over so long or up to twice as long the rate of answers is taken
+LEAST_RATE_SPAN_S = 1.0
+LEAST_RATE_COUNT = 5
+
+
+class EndpointHealth:
+    __slots__ = (
+        "breaker",
+        "cached",
+        "capacity",
+        "headers_next_at",
+        "heard",
+        "log_speed",
+        "log_ttft",
+        "mark",
+        "means",
+        "older_mark",
+        "retry_tokens",
+        "seen",
+        "since",
+        "success",
+        "told",
+        "valid",
+    )
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self.capacity: Capacity | None = None  # None: as far as is known it takes everything
+        self.headers_next_at = 0.0
+        self.mark = self.older_mark = (-math.inf, 0)  # when so many had been seen
+        self.log_ttft = DecayedMean()
+        self.log_speed = DecayedMean()
+        self.success = DecayedMean()
+        self.cached = DecayedMean()  # share of the input that was read from the provider's cache
+        self.valid = DecayedMean()  # of answers with tool calls or a schema: 1 if they were sound
+        self.means = self.success, self.log_ttft, self.log_speed, self.cached, self.valid
+        self.told = tuple([DecayedMean() for _ in self.means])  # to the other processes, so far
+        self.heard = 0.0  # observations of the other processes, undecayed
+        self.retry_tokens = RETRY_TOKENS
+        self.seen = 0
+        self.since = math.nan  # when an observation weighed 1
+
+    def gain(self, now: float) -> float:
+        """The weight of an observation made now."""
+        elapsed = now - self.since
+        if not elapsed < REBASE_S:  # not a number before the first one
+            self._rebase(now)
+            elapsed = 0.0
+        return math.exp2(elapsed / HALF_LIFE_S)
+
+    def fade(self, now: float) -> float:
+        return float(0.5 ** ((now - self.since) / HALF_LIFE_S))
+
+    def tell(self, endpoint_id: int, now: float) -> Sighting | None:
+        """What was seen here since the last call; None where that is nothing."""
+        pairs = list(zip(self.means, self.told, strict=True))
+        if all(mean.weight <= told.weight for mean, told in pairs):
+            return None
+        fade = self.fade(now)
+        sums = tuple([mean.sums_since(told, fade) for mean, told in pairs])
+        for mean, told in pairs:
+            told.become(mean)
+        if all(one.weight < NEGLIGIBLE_WEIGHT for one in sums):
+            return None
+        return Sighting(endpoint_id, sums)
+
+    def hear(self, sighting: Sighting, now: float, age_s: float) -> None:
+        gain = self.gain(now) * float(0.5 ** (age_s / HALF_LIFE_S))
+        for mean, told, sums in zip(self.means, self.told, sighting.sums, strict=False):
+            mean.add_sums(sums, gain)
+            told.add_sums(sums, gain)  # so that it is not told again as our own
+        if sighting.sums:
+            self.heard += sighting.sums[0].weight
+
+    @property
+    def brakes(self) -> tuple[Gate, float]:
+        """All that decides whether tries are let through, now and later."""
+        capacity = self.capacity
+        return self.breaker.gate, 0.0 if capacity is None else capacity.closed_until
+
+    def mark_seen(self, now: float) -> None:
+        """To be called now and then, so that the rate of answers is known when it is asked for."""
+        if now - self.mark[0] >= RATE_SPAN_S:
+            is_first = self.mark[0] == -math.inf
+            self.older_mark = (now, self.seen) if is_first else self.mark
+            self.mark = now, self.seen
+
+    def seen_per_s(self, now: float) -> float | None:
+        """None where too little was seen of late to speak of a rate."""
+        at, seen = self.older_mark
+        if self.seen - seen < LEAST_RATE_COUNT:
+            return None
+        return (self.seen - seen) / max(now - at, LEAST_RATE_SPAN_S)
+
+    def _rebase(self, now: float) -> None:
+        """Long before weights would leave the range of floats."""
+        factor = self.fade(now)
+        for mean in (*self.means, *self.told):
+            if mean.weight:
+                mean.shrink(factor)
+        self.since = now
