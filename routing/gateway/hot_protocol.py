@@ -334,6 +334,9 @@ class HotProtocol(HttpToolsProtocol):
         if cycle.response_complete:
             return
         cycle.response_complete = True
+        if self.parser is None:  # the connection was lost meanwhile
+            self._forget()
+            return
         if not cycle.keep_alive:
             self.transport.close()
         elif not self.pipeline and not self.flow.read_paused:
@@ -377,6 +380,14 @@ class HotProtocol(HttpToolsProtocol):
         if self.hot is not None:
             self.hot.client_left()
         super().connection_lost(exc)
+        if self.cycle is None or self.cycle.response_complete:
+            self._forget()
+
+    def _forget(self) -> None:
+        """What ends with the connection goes at once: a cycle of references would wait for the
+        garbage collector, which rarely comes."""
+        self.hot = self.known = self.rest_timer = self.body_timer = None
+        self.cycle = None  # type: ignore[assignment]
 
 
 _rendered: tuple[object, bytes] = (None, b"")

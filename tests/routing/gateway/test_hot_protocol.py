@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -360,3 +362,33 @@ async def test_a_client_that_leaves_before_anybody_looked_is_noticed_too() -> No
             await asyncio.sleep(0.01)
     assert answer.closed
     assert bench.spool.finishes[0].outcome is Outcome.CLIENT_CANCELLED
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_lost_connection_leaves_nothing_for_the_garbage_collector(
+    monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    """A full round comes rarely: what waited for it would be memory of thousands of connections."""
+    made: list[weakref.ref[HotProtocol]] = []
+    heard = HotProtocol.connection_made
+
+    def noted(self: HotProtocol, transport: asyncio.BaseTransport) -> None:
+        made.append(weakref.ref(self))
+        heard(self, transport)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HotProtocol, "connection_made", noted)
+    asked = raw_request(orjson.dumps(body(stream=True)))
+    answers = [stream(*WHOLE) for _ in range(3)]
+    async with serving(Bench(*answers)) as port:
+        gc.disable()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(1 if leaves else 2):
+                writer.write(asked)
+                await (reader.read(10) if leaves else read_answers(reader, 1))
+            writer.close()
+            async with asyncio.timeout(5):
+                while made[0]() is not None:  # noqa: ASYNC110 - nothing tells it
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
