@@ -1,4 +1,11 @@
-from analytics.models.cells import AttemptCell, DirtyBucket, FillState, LatencyCell, RequestCell
+from analytics.models.cells import (
+    AttemptCell,
+    DirtyBucket,
+    FillState,
+    LatencyCell,
+    PolicyCell,
+    RequestCell,
+)
 from analytics.models.log import Attempt, ChargeCorrection, RequestLog
 
 __all__ = [
@@ -8,6 +15,7 @@ __all__ = [
     "DirtyBucket",
     "FillState",
     "LatencyCell",
+    "PolicyCell",
     "RequestCell",
     "RequestLog",
 ]

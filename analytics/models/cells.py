@@ -115,6 +115,26 @@ class LatencyCell(models.Model):
         return f"{self.metric} of {self.bucket_start:%Y-%m-%d %H:%M}"
 
 
+class PolicyCell(models.Model):
+    """What policies did, beside what was asked of them."""
+
+    pk = models.CompositePrimaryKey("bucket_start", "project_id", "kind", "policy")
+    bucket_start = models.DateTimeField()
+    project_id = models.BigIntegerField()
+    kind = models.TextField()
+    policy = models.TextField()  # "" where nothing was decided
+    requests = models.BigIntegerField()
+    exploring = models.BigIntegerField()  # requests some of which go elsewhere, to measure
+    exploration_usd = models.DecimalField(max_digits=24, decimal_places=12)  # expected, of that
+
+    class Meta:
+        db_table = "policy_cell"
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.policy} in {self.bucket_start:%Y-%m-%d %H:%M}"
+
+
 class FillState(models.Model):
     """How far the rollups reach. STARTED that stays means that a run died: the next one repeats."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import re_path
 
-from analytics.rest import views
+from analytics.rest import exploration, views
 
 app_name = "rest"
 
@@ -14,5 +14,10 @@ urlpatterns = [
     re_path(r"^models/?$", views.Models.as_view(), name="models"),
     re_path(r"^requests/?$", views.Requests.as_view(), name="requests"),
     re_path(r"^requests/(?P<request_id>[^/]+)/?$", views.RequestReceipt.as_view(), name="request"),
+    re_path(
+        r"^routing/exploration/?$",
+        exploration.RoutingExploration.as_view(),
+        name="routing-exploration",
+    ),
     re_path(r"^(?P<path>.*)$", views.NothingHere.as_view(), name="nothing"),
 ]

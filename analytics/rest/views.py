@@ -27,7 +27,7 @@ from analytics.rest.auth import HasScope, TokenHolder
 from analytics.rest.formats import CsvRenderer, Negotiation, add_etag
 from analytics.rest.queries import NoQuery, RequestsQuery, UsageQuery, filters_of, read
 
-_PROBLEMS = {
+PROBLEMS = {
     400: OpenApiResponse(serializers.Problem, "Which parameter is wrong, and why."),
     401: OpenApiResponse(serializers.Problem, "No valid access token."),
     403: OpenApiResponse(serializers.Problem, "The token lacks the scope."),
@@ -62,7 +62,7 @@ class BillingUsage(ApiView):
         responses={
             (200, "application/json"): serializers.UsagePage,
             (200, "text/csv"): OpenApiTypes.STR,
-            **_PROBLEMS,
+            **PROBLEMS,
         },
     )
     def get(self, request: Request) -> Response:
@@ -121,7 +121,7 @@ class Requests(ApiView):
         responses={
             (200, "application/json"): serializers.RequestPage,
             (200, "text/csv"): OpenApiTypes.STR,
-            **_PROBLEMS,
+            **PROBLEMS,
         },
     )
     def get(self, request: Request) -> Response:
@@ -150,7 +150,7 @@ class RequestReceipt(ApiView):
         operation_id="requests_receipt",
         tags=["requests"],
         parameters=[OpenApiParameter("request_id", OpenApiTypes.UUID, OpenApiParameter.PATH)],
-        responses={200: serializers.ReceiptItem, **_PROBLEMS, **_NOT_FOUND},
+        responses={200: serializers.ReceiptItem, **PROBLEMS, **_NOT_FOUND},
     )
     def get(self, request: Request, request_id: str) -> Response:
         read(NoQuery, request)
@@ -166,7 +166,7 @@ class Providers(ApiView):
     @extend_schema(
         operation_id="providers_list",
         tags=["catalog"],
-        responses={200: serializers.ProviderList, **_PROBLEMS},
+        responses={200: serializers.ProviderList, **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """All providers, with how many endpoints they serve."""
@@ -181,7 +181,7 @@ class Models(ApiView):
     @extend_schema(
         operation_id="models_list",
         tags=["catalog"],
-        responses={200: serializers.ModelList, **_PROBLEMS},
+        responses={200: serializers.ModelList, **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
         """All models with their endpoints, prices in force and measured stats."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analytics.histogram import bin_sql
+from routing.core.decision import EXPLORATION_PLACE
+from routing.core.pricing import PICO_PER_USD
 
 BUCKET = "date_bin('15 minutes', {}, timestamptz '2000-01-01 00:00+00')"
 MIN_SPEED_TOKENS = 16  # with fewer, or in less time, a speed is noise
@@ -142,5 +144,21 @@ REQUEST_LATENCY = Stat(
     """,  # noqa: S608
 )
 
-STATS = (REQUESTS, ATTEMPTS, ATTEMPT_LATENCY, REQUEST_LATENCY)
+# By its place in routing.core.decision.Decision; decisions of an older version end before it.
+EXPLORATION_PICO = f"coalesce((r.decision->>{EXPLORATION_PLACE})::numeric, 0)"
+
+POLICIES = Stat(
+    "policy_cell",
+    "bucket_start, project_id, kind, policy, requests, exploring, exploration_usd",
+    f"""
+    SELECT {BUCKET.format("r.received_at")}, r.project_id, r.kind, coalesce(r.policy, ''),
+        count(*), count(*) FILTER (WHERE {EXPLORATION_PICO} <> 0),
+        sum({EXPLORATION_PICO}) / {PICO_PER_USD}
+    FROM request_log r
+    WHERE {_IN_RANGE.format("r")}
+    GROUP BY 1, 2, 3, 4
+    """,  # noqa: S608
+)
+
+STATS = (REQUESTS, ATTEMPTS, ATTEMPT_LATENCY, REQUEST_LATENCY, POLICIES)
 TABLES = tuple(dict.fromkeys(stat.table for stat in STATS))

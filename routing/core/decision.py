@@ -78,6 +78,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _ORDER = Decision.__struct_fields__.index("order")
+EXPLORATION_PLACE = Decision.__struct_fields__.index("exploration_pico")  # in the stored array
 
 
 def to_json(decision: Decision) -> bytes:

@@ -133,6 +133,7 @@ def test_the_schema_is_made_without_a_warning(db: None) -> None:
         "/api/v1/requests/",
         "/api/v1/requests/{request_id}/",
         "/api/v1/routing/explain/",
+        "/api/v1/routing/exploration/",
     }
     assert "accessToken" in schema["components"]["securitySchemes"]
 
