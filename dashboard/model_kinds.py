@@ -22,6 +22,10 @@ class KindWords:
         return kinds.KINDS[self.name].path
 
     @property
+    def table_label(self) -> str:
+        return f"Table of {self.plural.lower()}"
+
+    @property
     def is_chat(self) -> bool:
         return self.name == kinds.CHAT
 
@@ -143,11 +147,13 @@ def _counted(n: int, noun: str) -> str:
 
 
 def token_words(used: Used) -> str:
-    """`7 tokens in`, `7 tokens in, 20 out`; "" where no token was counted."""
-    sides = ((used.tokens_in, "in"), (used.tokens_out, "out"))
-    counted = [(formatting.tokens(n), side) for n, side in sides if n]
+    """`7 tokens in, 20 out`, `1 token in`; "" where no token was counted."""
+    sides = [(n, side) for n, side in ((used.tokens_in, "in"), (used.tokens_out, "out")) if n]
+    if not sides:
+        return ""
+    (first, side), *rest = sides
     return ", ".join(
-        f"{n} {side}" if place else f"{n} tokens {side}" for place, (n, side) in enumerate(counted)
+        [f"{_counted(first, 'token')} {side}", *(f"{formatting.tokens(n)} {s}" for n, s in rest)]
     )
 
 

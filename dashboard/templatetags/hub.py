@@ -182,11 +182,24 @@ def does_not_apply(reason: str) -> SafeString:
 def used(row: RequestRow | ReceiptAttempt) -> SafeString:
     """What a request or an attempt consumed, in the meters that it is counted by."""
     found = model_kinds.used_by(row)
-    lines = model_kinds.words(found)
-    if not lines:
-        known = found.tokens_in is not None or found.tokens_out is not None
-        return format_html('<span class="muted">{}</span>', "nothing" if known else "unknown")
-    return format_html_join(", ", '<span class="nowrap">{}</span>', ((line,) for line in lines))
+    if lines := model_kinds.words(found):
+        return format_html('<span class="used">{}</span>', ", ".join(lines))
+    unknown = found.tokens_in is None and found.tokens_out is None and _was_sent(row)
+    return format_html('<span class="muted">{}</span>', "unknown" if unknown else "nothing")
+
+
+def _was_sent(row: RequestRow | ReceiptAttempt) -> bool:
+    return not isinstance(row, RequestRow) or row.attempts > 0
+
+
+@register.simple_tag
+def token_sums(row: BreakdownRow) -> SafeString:
+    """Of a line of a bill: `120 / 3,400`, or a dash where it was sold by something else."""
+    if row.cost_usd and not row.input_tokens and not row.output_tokens:
+        return does_not_apply("Not sold by the token")
+    return format_html(
+        "{} / {}", formatting.tokens(row.input_tokens), formatting.tokens(row.output_tokens)
+    )
 
 
 @register.filter

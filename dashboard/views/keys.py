@@ -9,6 +9,7 @@ from django.shortcuts import redirect
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from dashboard import key_limits
 from dashboard.access import MAY_SEND, access
 from dashboard.forms import KeyForm
 from dashboard.people import person_of
@@ -25,6 +26,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     projects = person.sending_projects
     form = KeyForm(request.POST if request.method == "POST" else None, projects)
     plaintext = _create(request, form) if request.method == "POST" and form.is_valid() else ""
+    found = keys_of(person.request_projects, _user(request).pk)
     return common.plain_page(
         request,
         "pages/keys.html",
@@ -32,7 +34,8 @@ def keys(request: HttpRequest) -> HttpResponse:
             "form": KeyForm(None, projects) if plaintext else form,
             "plaintext": plaintext,
             "made_name": form.cleaned_data["name"] if plaintext else "",
-            "keys": keys_of(person.request_projects, _user(request).pk),
+            "rows": key_limits.with_limits(found),
+            "limits_url": key_limits.admin_url(_user(request)),
             "base_url": request.build_absolute_uri("/v1"),
             "now": common.now(),
         },

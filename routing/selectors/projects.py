@@ -35,6 +35,7 @@ class KeyFacts:
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None
     may_revoke: bool
+    project_id: int
 
 
 def projects_seen_by(user: team.Person) -> list[ProjectFacts]:
@@ -80,6 +81,7 @@ def keys_of(projects: Sequence[ProjectFacts], user_id: int) -> list[KeyFacts]:
             expires_at=row.expires_at,
             revoked_at=row.revoked_at,
             may_revoke=row.project_id in manages or row.created_by_id == user_id,
+            project_id=row.project_id,
         )
         for row in rows
     ]

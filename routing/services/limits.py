@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from routing.core.limit_pool import Amount, Caps, Pool
 from routing.models import ApiKey, Limit, LimitPool, Project
@@ -76,6 +76,18 @@ def current_limit(*, key: ApiKey | None = None, project: Project | None = None) 
     return history(key=key, project=project).first()
 
 
+def current_limits(*, keys: Iterable[int] = (), projects: Iterable[int] = ()) -> dict[str, Limit]:
+    """One query. Those that limit something, by the name of their pool: `key:12`, `project:3`."""
+    rows = Limit.objects.filter(Q(key_id__in=list(keys)) | Q(project_id__in=list(projects)))
+    newest = rows.order_by("key_id", "project_id", "-pk").distinct("key_id", "project_id")
+    limited = [row for row in newest if any(getattr(row, name) is not None for name in CAPS)]
+    return {pool_name(key_id=row.key_id, project_id=row.project_id): row for row in limited}
+
+
+def pool_name(*, key_id: int | None = None, project_id: int | None = None) -> str:
+    return f"key:{key_id}" if key_id is not None else f"project:{project_id}"
+
+
 def history(*, key: ApiKey | None = None, project: Project | None = None) -> QuerySet[Limit]:
     """Newest first; the first one holds."""
     rows = Limit.objects.select_related("created_by", "key", "project")
@@ -123,10 +135,16 @@ class InUse(msgspec.Struct, frozen=True):
 
 def in_use(*, key: ApiKey | None = None, project: Project | None = None) -> InUse:
     """What counts against the limit now: used, reserved, or leased to a process."""
-    name = f"key:{key.pk}" if key is not None else f"project:{project.pk}" if project else ""
-    row = LimitPool.objects.filter(name=name).first()
-    if row is None:
-        return InUse()
+    name = pool_name(key_id=key.pk if key else None, project_id=project.pk if project else None)
+    return in_use_of([name]).get(name, InUse())
+
+
+def in_use_of(names: Iterable[str]) -> dict[str, InUse]:
+    """One query. Pools that nothing was ever taken from are left out: nothing is in use there."""
+    return {row.name: _in_use(row) for row in LimitPool.objects.filter(name__in=list(names))}
+
+
+def _in_use(row: LimitPool) -> InUse:
     pool = msgspec.convert(row.state, Pool)
     pool.forget(time.time())
     taken: Amount = pool.free(Caps(0, 0, 0))

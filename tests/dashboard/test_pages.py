@@ -35,7 +35,7 @@ COUNTS = {
     "/spend/": 16,
     "/spend/bill.csv": 12,
     "/playground/": 5,
-    "/keys/": 4,
+    "/keys/": 5,
 }
 PAGES = tuple(address for address in COUNTS if not address.endswith(".csv"))
 
