@@ -45,7 +45,7 @@ print(answer.text)"""
 _SPEECH = """answer = client.audio.speech.create(
     model="{model}",
     input="Hello",
-    voice="alloy",  # each provider has voices of its own
+    voice="alloy",  # or another of its own
 )
 answer.write_to_file("hello.mp3")"""
 _RERANK = """answer = httpx.post(
