@@ -385,10 +385,10 @@ def test_a_stopped_run_says_so(desk: Visitor) -> None:
 def test_a_desk_shows_every_column_whatever_providers_are_called(
     browser: Browser, world: World, live_server: Any
 ) -> None:
-    for provider in Provider.objects.all():
-        provider.name = f"{provider.name} Sovereign Inference Endpoints"
-        provider.save()
     add_kinds(world)
+    for provider in Provider.objects.all():
+        provider.name = f"{provider.name} AI Endpoints"
+        provider.save()
     opened = browser.new_context(viewport={"width": 1440, "height": 900})
     sign_in(opened, live_server.url, world.owner)
     visitor = Visitor(opened, live_server.url)
