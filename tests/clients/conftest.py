@@ -1,28 +1,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import httpx
 import pytest
 
+from tests.support.fast_hub import fast_hub
 from tests.support.hub_tools import MODEL, raw_client
-from tests.support.running_hub import RunningHub
 
 EMBEDDING_MODEL = "openai/text-embedding-3-small"
 
 
 @pytest.fixture(scope="module")
-def told(hub: RunningHub) -> Mapping[str, str]:
-    """What a client's script has to know of the hub, as its environment."""
-    with raw_client(hub) as http:
-        models = _one_of_each_dialect(http)
-    return {
-        "HUB_URL": hub.url,
-        "HUB_KEY": hub.api_key,
-        "HUB_MODELS": json.dumps(models),
-        "HUB_EMBEDDING_MODEL": EMBEDDING_MODEL,
-    }
+def told() -> Iterator[Mapping[str, str]]:
+    """What a client's script has to know of a hub, as its environment."""
+    with fast_hub() as hub:
+        with raw_client(hub) as http:
+            models = _one_of_each_dialect(http)
+        yield {
+            "HUB_URL": hub.url,
+            "HUB_KEY": hub.api_key,
+            "HUB_MODELS": json.dumps(models),
+            "HUB_EMBEDDING_MODEL": EMBEDDING_MODEL,
+        }
 
 
 def _one_of_each_dialect(http: httpx.Client) -> dict[str, str]:

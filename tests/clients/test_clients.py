@@ -12,7 +12,7 @@ from tests.clients.clients import CLIENTS, Outcome, run_client
 from tests.clients.environments import NotInstallable
 
 pytestmark = pytest.mark.e2e
-AT_ONCE = 7  # they mostly wait for the simulated providers
+AT_ONCE = 4
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import sys
 from collections import Counter
 
 from tests.matrix.cells import BROKEN, cells
-from tests.matrix.live import KEPT, fast_hub, observed_on
+from tests.matrix.live import KEPT, observed_on
 from tests.matrix.page import page
+from tests.support.fast_hub import fast_hub
 
 
 def main() -> int:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tests.matrix.cells import BROKEN, Observed, cells
-from tests.matrix.live import KEPT, fast_hub, observed_on
+from tests.matrix.live import KEPT, observed_on
 from tests.matrix.page import page
+from tests.support.fast_hub import fast_hub
 
 pytestmark = pytest.mark.e2e
 
