@@ -110,6 +110,7 @@ SPEED_TPS = f"""
 
 _LATENCY_COLUMNS = "bucket_start, endpoint_id, project_id, kind, outcome, simulated, metric, bin, n"
 
+# Answers of whole batches at a provider come when it likes: that is no latency.
 ATTEMPT_LATENCY = Stat(
     "latency_cell",
     _LATENCY_COLUMNS,
@@ -121,7 +122,7 @@ ATTEMPT_LATENCY = Stat(
     CROSS JOIN LATERAL (VALUES
         ('ttft', CASE WHEN a.stream THEN a.ttft_ms END),
         ('speed', {SPEED_TPS}),
-        ('e2e', CASE WHEN a.outcome = 'ok' THEN a.e2e_ms END)
+        ('e2e', CASE WHEN a.outcome = 'ok' AND a.service_tier <> 'batch' THEN a.e2e_ms END)
     ) m (metric, value)
     WHERE {_IN_RANGE.format("a")} AND m.value IS NOT NULL
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
@@ -137,7 +138,7 @@ REQUEST_LATENCY = Stat(
     FROM request_log r
     CROSS JOIN LATERAL (VALUES
         ('request_ttft', CASE WHEN r.stream THEN r.ttft_ms END),
-        ('request_e2e', CASE WHEN r.outcome = 'ok' THEN r.e2e_ms END)
+        ('request_e2e', CASE WHEN r.outcome = 'ok' AND r.kind <> 'batch' THEN r.e2e_ms END)
     ) m (metric, value)
     WHERE {_IN_RANGE.format("r")} AND m.value IS NOT NULL
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8

@@ -68,6 +68,8 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_id_headers: tuple[str, ...] = ("x-request-id",)
     first_content_timeout_s: float | None = None
     settlement_path: str = ""  # where a request's cost can be asked for later, "" if nowhere
+    # in whose way the provider takes whole batches, at its price for them; "" if it takes none
+    batches: Literal["", "openai", "anthropic"] = ""
 
 
 PLAIN = Quirks()

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -21,21 +20,18 @@ from routing.adapters.base import Headers
 from routing.batches import lines
 from routing.batches.desk import LineDesk
 from routing.batches.lines import Keep, Take
+from routing.batches.preparing import prepare
 from routing.batches.threads import DatabaseAway
 from routing.core.batches import LineEnd, LineJob, pause_s
 from routing.core.catalog import Caller
 from routing.core.errors import FailureClass, HubError, UpstreamError
-from routing.core.kinds import KINDS
 from routing.gateway.asgi import NO_HEADERS, FixedHeaders
 from routing.gateway.attempt import Attempt
 from routing.gateway.errors import error_body, our_fault
 from routing.gateway.exchange import STOPPING
-from routing.gateway.kind_requests import parse_kind
-from routing.gateway.kinds import KIND_PATHS
-from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.recording import Money, outcome_of
 from routing.gateway.scribe import Scribe
-from routing.gateway.service import PARSE_IN_THREAD_BYTES, Gateway, outcome_of_error
+from routing.gateway.service import Gateway, outcome_of_error
 from routing.services.sealing import Keyring
 from routing.surfaces.base import Asker, Surface
 
@@ -43,7 +39,6 @@ log = logging.getLogger(__name__)
 
 KIND = "batch"  # as the log says it
 SHARE = 2  # one part of a gateway's places in so many is for lines: clients come first
-JSON_REQUEST: Headers = [(b"content-type", b"application/json")]
 WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429})
 
 
@@ -90,7 +85,7 @@ class Answering:
         line = _Line(self, job, request_id)
         caller = gateway.snapshot.callers.get(job.key_digest)
         if caller is None or _is_over(caller, received_wall):
-            return await line.failed(_key_is_gone())
+            return await line.failed(key_is_gone())
         caller = msgspec.structs.replace(caller, kind=KIND, limits=None)
         scribe = _LineScribe(gateway, request_id, caller, received_at, received_wall)
         try:
@@ -108,37 +103,14 @@ class Answering:
 
     async def _answer(self, scribe: _LineScribe, line: _Line) -> None:
         """The parts of the gateway that clients' requests go through. Raises HubError."""
-        gateway, job = self.gateway, line.job
-        sink = _LineSink(scribe, line)
-        kind = KIND_PATHS.get(job.url)
-        if kind is not None:
-            scribe.surface = KINDS[kind].surface
-            parse = partial(parse_kind, kind, JSON_REQUEST, job.body, gateway.snapshot, _ignore)
-            call, facts = await _aside(job.body, parse)
-            await gateway.run(scribe, sink, call, facts)
-            return
-        body: dict[str, Any] = await _aside(job.body, partial(load_json, job.body))
-        surface = self.surfaces.get(job.url)
-        if surface is None:
-            call, facts = parse_chat(body, job.body, gateway.snapshot)
-            await gateway.run(scribe, sink, call, facts)
-            return
-        scribe.surface = surface.name
-        line.surface = surface
+        job = line.job
+        line.surface = self.surfaces.get(job.url)
         id_text = scribe.request_id_text.decode()
         asker = Asker(id_text, scribe.received_wall, scribe.caller.project_id, [])
-        voice = await surface.open(body, asker)
-        call, facts = parse_chat(voice.chat, b"", gateway.snapshot)
-        call = msgspec.structs.replace(call, wants_usage=True, native=voice.native)
-        await gateway.run(scribe, sink, call, facts, voice=voice)
-
-
-async def _aside(body: bytes, parse: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(parse) if len(body) > PARSE_IN_THREAD_BYTES else parse()
-
-
-def _ignore(_: object) -> None:
-    """What a request asked for is in its line already."""
+        ready = await prepare(job.url, job.body, self.gateway.snapshot, self.surfaces, asker)
+        scribe.surface = ready.surface
+        sink = _LineSink(scribe, line)
+        await self.gateway.run(scribe, sink, ready.call, ready.facts, voice=ready.voice)
 
 
 class _Line:
@@ -295,7 +267,7 @@ def _cut_short() -> HubError:
     return HubError(504, "timeout", "The request took too long", kind="server_error")
 
 
-def _key_is_gone() -> HubError:
+def key_is_gone() -> HubError:
     return HubError(
         401,
         "invalid_api_key",

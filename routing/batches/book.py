@@ -138,12 +138,22 @@ def rows_of(cursor: Cursor) -> list[BatchRow]:
     return [_row(values) for values in cursor.fetchall()]
 
 
+_AT_PROVIDERS = """
+SELECT batch_id, completed, failed FROM routing_nativebatch
+WHERE batch_id = ANY(%s) AND state = 'running'
+"""
+
+
 def counted(cursor: Cursor, rows: list[BatchRow]) -> list[BatchRow]:
     running = [row.id for row in rows if row.status in OPEN]
     if not running:
         return rows
     cursor.execute(_COUNT, [running])
     counts = {batch_id: (completed, failed) for batch_id, completed, failed in cursor.fetchall()}
+    cursor.execute(_AT_PROVIDERS, [running])
+    for batch_id, completed, failed in cursor.fetchall():
+        here = counts.get(batch_id, (0, 0))
+        counts[batch_id] = (here[0] + completed, here[1] + failed)
     return [_with_counts(row, counts.get(row.id, (0, 0))) for row in rows]
 
 

@@ -67,7 +67,7 @@ class Keep(msgspec.Struct, frozen=True):
 _NEXT = """
 SELECT batch.id, batch.project_id, batch.endpoint, batch.input_file_id, key.digest
 FROM routing_batch AS batch JOIN routing_apikey AS key ON key.id = batch.key_id
-WHERE batch.status = 'in_progress' AND batch.expires_at > now() AND EXISTS (
+WHERE batch.status = 'in_progress' AND batch.native = 'off' AND batch.expires_at > now() AND EXISTS (
   SELECT 1 FROM routing_batchline AS line WHERE line.batch_id = batch.id
   AND line.state = 'waiting' AND (line.not_before IS NULL OR line.not_before <= now()))
 ORDER BY batch.served_at LIMIT 1

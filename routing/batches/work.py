@@ -19,6 +19,7 @@ import msgspec
 
 from routing.batches import ending, files, lines, runners
 from routing.batches.lines import Claimed, Work
+from routing.batches.native import NativeBatches
 from routing.batches.threads import DatabaseAway, DatabaseThreads
 from routing.core.batches import LineEnd, LineJob, body_of, pack_job, signature
 from routing.core.cursor import Cursor
@@ -38,6 +39,7 @@ BUSY_PAUSE_S = 1.0
 AWAY_PAUSE_S = 3.0
 
 NewId = Callable[[], UUID]
+NewNatives = Callable[[DatabaseThreads], NativeBatches]
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ class Worker:
         keyring: Keyring,
         new_id: NewId,
         place: tuple[int, UUID],
+        new_natives: NewNatives,
         transport: httpx.AsyncBaseTransport | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +69,7 @@ class Worker:
         self._keyring = keyring
         self._new_id = new_id
         self._place = place
+        self._natives = new_natives(self._threads)
         self._transport = transport
         self._monotonic = monotonic
         self._chunks: OrderedDict[tuple[UUID, int], bytes] = OrderedDict()
@@ -141,6 +145,8 @@ class Worker:
             await self._threads.run(lines.reap)
             await self._threads.run(ending.close_lines)
             while await self._threads.run(self._begin_one, STEP_WITHIN_S):
+                pass
+            while await self._natives.step():
                 pass
             while await self._threads.run(self._end_one, STEP_WITHIN_S):
                 pass

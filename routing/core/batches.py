@@ -43,11 +43,13 @@ class Ended(StrEnum):
     EXPIRED = "batch_expired"
     CANCELLED = "batch_cancelled"
     LOST = "line_lost"
+    REFUSED = "native_batch_refused"
 
 
 _MESSAGES = {
     Ended.EXPIRED: "This request could not be executed before the completion window expired.",
     Ended.CANCELLED: "This request was not executed: its batch was cancelled before.",
+    Ended.REFUSED: "The provider did not take the batch, and it was to be run there alone.",
     Ended.LOST: "The hub's processes ended again and again while this request was executed.",
 }
 

@@ -6,17 +6,30 @@ import asyncio
 import datetime as dt
 import secrets
 import time
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from routing.batches import book, files, runners
+from routing.batches.native import NativeBatches
+from routing.batches.native_visit import Tools
 from routing.batches.runners import QUEUED_S as QUEUED_S
+from routing.batches.threads import DatabaseThreads
 from routing.batches.work import Settings, Worker
+from routing.core.catalog import Snapshot
 from routing.core.ids import uuid7
+from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.spool import SpoolWriter
+from routing.gateway.upstream.guard import AllowList
+from routing.gateway.upstream.registry import make_upstream
 from routing.services.credentials import keyring
+from routing.services.probes import FrozenSnapshots
+from routing.snapshots import read_snapshot
 from routing.snapshots.connection import Database
+from routing.surfaces.completions import CompletionsSurface
+from routing.surfaces.messages.surface import MessagesSurface
 
 # What Django adds for its own connections.
 _DJANGOS_OWN = frozenset({"context", "cursor_factory", "connection_class"})
@@ -59,6 +72,30 @@ def _worker(place: tuple[int, UUID]) -> Worker:
         keyring(),
         _new_id,
         place,
+        _natives,
+    )
+
+
+def _natives(threads: DatabaseThreads) -> NativeBatches:
+    surfaces = {"/v1/messages": MessagesSurface(), "/v1/completions": CompletionsSurface()}
+    tools = Tools(threads, keyring(), _gateway, surfaces, _new_id)
+    return NativeBatches(tools, partial(read_snapshot, keyring=keyring()))
+
+
+def _gateway(snapshot: Snapshot) -> Gateway:
+    """For one step: its upstream client, and a spool that the recorder ships."""
+    return Gateway(
+        snapshots=FrozenSnapshots(snapshot),
+        upstream=make_upstream(
+            settings.PANELBOARD_UPSTREAM, AllowList.parse(settings.PANELBOARD_PRIVATE_UPSTREAMS)
+        ),
+        spool=SpoolWriter(
+            settings.PANELBOARD_SPOOL_DIR,
+            "batch",
+            settings.PANELBOARD_SPOOL_MAX_BYTES,
+            settings.PANELBOARD_DURABILITY,
+        ),
+        settings=GatewaySettings(pepper=settings.PANELBOARD_PEPPER),
     )
 
 

@@ -16,6 +16,8 @@ import msgspec
 from routing.simulator import checks, control, counting, listings, settlement
 from routing.simulator.answers import answer
 from routing.simulator.asks import Ask, Refusal, text_of
+from routing.simulator.batches.book import Book
+from routing.simulator.batches.routes import handler_of, perform
 from routing.simulator.calls import JSON_TYPE, Call
 from routing.simulator.dialects.registry import DIALECTS
 from routing.simulator.early_faults import EARLY_FAULTS
@@ -56,6 +58,7 @@ class Service:
         self.faults = FaultBook(Random(f"faults {options.seed}"))
         self.limits = Limits()
         self.cache = PromptCache()
+        self.batches = Book()
         self.received: list[dict[str, Any]] = []
         self.keeps_requests = options.keep_requests
         self.running: set[StreamRun | WholeRun] = set()
@@ -96,6 +99,8 @@ class Service:
         played = stage.play_at(provider, request)
         if request.method == "POST" and model is not None:
             self._chat(exchange, provider, model)
+        elif (batch_handler := handler_of(provider, request)) is not None:
+            perform(self, exchange, provider, batch_handler)
         elif played is not None:
             stage.perform(self, exchange, provider, *played)
         elif counting.is_count(provider, request):
@@ -212,7 +217,7 @@ class Service:
         rng = Random(f"{self.options.seed} {key} {self.counts[key]}")
         streams, speed = self.busy[key], self.options.speed
         pace = draw_pace(provider.slug, endpoint.model, provider.profile, streams, speed, rng)
-        session = self._session(call, ask, endpoint)
+        session = self.session_of(call, ask, endpoint)
         make = StreamRun if ask.stream else WholeRun
         run = make(call, session, self.dialect_of(provider), pace, fault)
         self.running.add(run)
@@ -224,7 +229,7 @@ class Service:
         self.running.discard(run)
         self.busy[key] -= 1
 
-    def _session(self, call: Call, ask: Ask, endpoint: Endpoint) -> Session:
+    def session_of(self, call: Call, ask: Ask, endpoint: Endpoint) -> Session:
         choices = answer(ask, endpoint.model)
         tally = self._input_tally(call.provider, ask, endpoint)
         tally.output_total = sum(choice.tokens() for choice in choices)

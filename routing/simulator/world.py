@@ -56,6 +56,7 @@ class Traits(msgspec.Struct, frozen=True):
     ratelimit_headers: dict[str, str] = {}
     request_id_headers: tuple[str, ...] = ("x-request-id",)
     settlement_path: str = ""
+    batches: str = ""
     embeddings_path: str = "/embeddings"
     rerank_path: str = "/rerank"
     images_path: str = "/images/generations"

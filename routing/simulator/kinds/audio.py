@@ -73,6 +73,24 @@ def wav(seconds: float) -> bytes:
     return out.getvalue()
 
 
+def read_form(request: Request) -> Reading:
+    """Raises Refusal."""
+    check_type(request, "multipart/form-data")
+    head = b"content-type: " + request.header(b"content-type").encode("latin-1") + b"\r\n\r\n"
+    message = BytesParser(policy=HTTP).parsebytes(head + request.body)
+    reading = Reading({})
+    for part in message.iter_parts():
+        name = str(part.get_param("name", "", "content-disposition"))
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        if part.get_filename() is not None:
+            wants(name == "file", f"unexpected file {name!r}", param=name)
+            reading.file, reading.has_file = content, True
+        else:
+            _add(reading.fields, name, content.decode("utf-8"))
+    return reading
+
+
 class Transcriptions:
     kind = "transcription"
 
@@ -82,20 +100,7 @@ class Transcriptions:
         return at_path(provider, request, provider.traits.transcriptions_path)
 
     def read(self, provider: Provider, request: Request) -> Reading:
-        check_type(request, "multipart/form-data")
-        head = b"content-type: " + request.header(b"content-type").encode("latin-1") + b"\r\n\r\n"
-        message = BytesParser(policy=HTTP).parsebytes(head + request.body)
-        reading = Reading({})
-        for part in message.iter_parts():
-            name = str(part.get_param("name", "", "content-disposition"))
-            content = part.get_payload(decode=True)
-            assert isinstance(content, bytes)
-            if part.get_filename() is not None:
-                wants(name == "file", f"unexpected file {name!r}", param=name)
-                reading.file, reading.has_file = content, True
-            else:
-                _add(reading.fields, name, content.decode("utf-8"))
-        return reading
+        return read_form(request)
 
     def answer(self, provider: Provider, endpoint: Endpoint, asked: Reading, now: float) -> Answer:
         check_fields(provider, self.kind, asked.fields, KNOWN_HEARD)

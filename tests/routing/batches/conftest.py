@@ -6,7 +6,15 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from routing.batches import work
 from tests.routing.batches.world import World
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "TEND_S", 0.05)
+    monkeypatch.setattr(work, "HOLD_S", 0.05)
+    monkeypatch.setattr(work, "IDLE_S", 0.02)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ async def claimed(world: World, holder: UUID, most: int = 10) -> Work:
 
 
 async def begun(world: World, *names: str) -> str:
-    batch_id = await world.begin(*map(line, names))
+    batch_id = await world.begin(*map(line, names), batch="off")
     worker = await world.worker()
     assert await world.in_database(worker._begin_one)
     await worker._threads.close()

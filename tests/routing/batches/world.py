@@ -16,16 +16,18 @@ import orjson
 from asgiref.sync import sync_to_async
 from django.conf import settings
 
-from routing.batches import runners
+from routing.batches.native import NativeBatches
+from routing.batches.native_visit import Tools
 from routing.batches.service import BatchService
+from routing.batches.threads import DatabaseThreads
 from routing.batches.work import Settings, Worker
-from routing.core.catalog import Caller
+from routing.core.catalog import Caller, Snapshot
 from routing.core.cursor import Cursor
 from routing.core.ids import uuid7
 from routing.core.record import Finish, RequestDone
 from routing.gateway.app import GatewayApp
 from routing.gateway.service import Gateway, GatewaySettings
-from routing.gateway.upstream.base import UpstreamRequest
+from routing.gateway.upstream.base import UpstreamClient, UpstreamRequest
 from routing.models import ApiKey, Organization, Project
 from routing.services import keys
 from routing.services.credentials import keyring
@@ -103,20 +105,30 @@ class World:
     random: Random
 
     @asynccontextmanager
-    async def serving(self, max_file_bytes: int = MIB, **more: Any) -> AsyncIterator[None]:
+    async def serving(
+        self,
+        max_file_bytes: int = MIB,
+        new_upstream: Callable[[], UpstreamClient] | None = None,
+        snapshots: Any = None,
+        **more: Any,
+    ) -> AsyncIterator[None]:
         """A gateway process, from its start to its end in good order."""
         before = dict(vars(self))
         self.provider, self.spool = PlayedProvider(), MemorySpool()
+        self.new_upstream = new_upstream or (lambda: self.provider)
         self.gateway = gateway = Gateway(
-            snapshots=await sync_to_async(self._snapshots)(),
-            upstream=self.provider,
+            snapshots=snapshots or await sync_to_async(self._snapshots)(),
+            upstream=self.new_upstream(),
             spool=self.spool,
             settings=GatewaySettings(
                 pepper=settings.PANELBOARD_PEPPER, max_body_bytes=64 * 1024, **more
             ),
             rng=self.random,
         )
-        surfaces = {"/v1/messages": MessagesSurface(), "/v1/completions": CompletionsSurface()}
+        self.surfaces = surfaces = {
+            "/v1/messages": MessagesSurface(),
+            "/v1/completions": CompletionsSurface(),
+        }
         service = BatchService(gateway, surfaces, DATABASE, keyring(), max_file_bytes)
         await gateway.start()
         await service.start()
@@ -181,15 +193,31 @@ class World:
     # --- what the hub does --------------------------------------------------------------------------
     async def worker(self, lines_at_once: int = 4) -> Worker:
         """In the first place, whoever had it before."""
+        place = (1, self.new_id())
         await run_sql("DELETE FROM routing_batchrunner")
-        places = await self.in_database(lambda cursor: runners.offer(cursor, 1))
+        await run_sql("INSERT INTO routing_batchrunner VALUES (%s, %s, now())", *place)
         return Worker(
             Settings("http://hub", settings.PANELBOARD_PEPPER, lines_at_once, 64 * 1024),
             DATABASE,
             keyring(),
             self.new_id,
-            places[0],
+            place,
+            self._natives,
             transport=httpx.ASGITransport(app=self.app),  # type: ignore[arg-type]
+        )
+
+    def _natives(self, threads: DatabaseThreads) -> NativeBatches:
+        tools = Tools(threads, keyring(), self._recording, self.surfaces, self.new_id)
+        return NativeBatches(tools, lambda _: self.gateway.snapshot)
+
+    def _recording(self, snapshot: Snapshot) -> Gateway:
+        """Of a worker that does a step of a batch at a provider."""
+        return Gateway(
+            snapshots=self.gateway.snapshots,
+            upstream=self.new_upstream(),
+            spool=self.spool,
+            settings=self.gateway.settings,
+            rng=self.random,
         )
 
     async def work(self, turn_s: float = 20.0) -> None:
@@ -253,5 +281,7 @@ async def until(holds: Callable[[], Any]) -> None:
 
 
 def line(name: str, url: str = CHAT, **body: Any) -> str:
+    """A field that is None is left out."""
     asked = {"model": MODEL, "messages": [{"role": "user", "content": name}], **body}
+    asked = {key: value for key, value in asked.items() if value is not None}
     return json.dumps({"custom_id": name, "method": "POST", "url": url, "body": asked}) + "\n"

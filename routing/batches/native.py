@@ -1,0 +1,85 @@
+"""Batches that providers work on as a whole: which ones they are, and when to look at them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from routing.adapters.jsonio import BadJson
+from routing.batches import native_store
+from routing.batches.native_store import Undecided
+from routing.batches.native_visit import Tools, Visit, takes_batches
+from routing.core.batches import NATIVE
+from routing.core.catalog import Endpoint, Snapshot
+from routing.core.cursor import Cursor
+from routing.core.errors import HubError, UpstreamError
+from routing.core.names import resolve
+
+log = logging.getLogger(__name__)
+
+URLS = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/completions", "/v1/embeddings"})
+TROUBLE_S = 30.0
+
+
+class NativeBatches:
+    def __init__(self, tools: Tools, load_snapshot: Callable[[Cursor], Snapshot]) -> None:
+        self._tools = tools
+        self._threads = tools.threads
+        self._load_snapshot = load_snapshot
+
+    async def step(self) -> bool:
+        """Decides for one batch, or does one step of one that is at a provider. False where
+        nothing is due. Raises DatabaseAway."""
+        if await self._threads.run(self._decide_one, native_store.STEP_S):
+            return True
+        one = await self._threads.run(native_store.take_due)
+        if one is None:
+            return False
+        snapshot = await self._threads.run(self._load_snapshot)
+        visit = Visit(self._tools, one, snapshot)
+        try:
+            await visit.go()
+        except (UpstreamError, BadJson) as exc:
+            log.warning("the batch of %s at %s has to wait: %s", one.batch_id, visit.where, exc)
+            await self._threads.run(
+                lambda cursor: native_store.again(cursor, one.batch_id, one.state, TROUBLE_S)
+            )
+        finally:
+            await visit.close()
+        return True
+
+    # --- whether ----------------------------------------------------------------------------------
+    def _decide_one(self, cursor: Cursor) -> bool:
+        found = native_store.undecided(cursor)
+        if found is None:
+            return False
+        endpoint = self._endpoint_for(cursor, found)
+        if endpoint is not None:
+            native_store.go_native(cursor, found.batch_id, self._tools.new_id(), endpoint.id)
+        elif found.native == NATIVE:
+            native_store.fail(cursor, found.batch_id, "no_native_batch", _CANNOT)
+        else:
+            native_store.go_local(cursor, found.batch_id)
+        return True
+
+    def _endpoint_for(self, cursor: Cursor, found: Undecided) -> Endpoint | None:
+        """The one that all lines name, if its provider takes batches."""
+        if not found.model or found.url not in URLS:
+            return None
+        snapshot = self._load_snapshot(cursor)
+        try:
+            named = resolve(found.model, snapshot)
+        except HubError:
+            return None
+        if not named.pinned_provider or found.key_digest not in snapshot.callers:
+            return None
+        for endpoint in snapshot.endpoints_of.get(named.model, ()):
+            if endpoint.provider.slug == named.pinned_provider and takes_batches(endpoint):
+                return endpoint
+        return None
+
+
+_CANNOT = (
+    "'batch' is 'native', and there is no one provider that all lines name, by a model such as "
+    "org/Model:provider, and that takes batches. Name one, or leave 'batch' out"
+)

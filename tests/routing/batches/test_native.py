@@ -1,0 +1,302 @@
+"""Batches that a provider takes as a whole, played by the simulator over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from anthropic.types.messages import MessageBatch
+from asgiref.sync import sync_to_async
+from openai.types import Batch
+
+from routing.batches import native_visit
+from routing.batches.threads import DatabaseAway
+from routing.core.record import Intent, RequestDone
+from routing.gateway.upstream.fast import FastUpstream
+from routing.gateway.upstream.guard import AllowList
+from routing.models import Credential, NativeBatch, Provider
+from routing.services import catalog, credentials
+from routing.services.probes import FrozenSnapshots
+from routing.services.snapshots import load_snapshot
+from routing.simulator.server import ThreadedSimulator
+from routing.simulator.service import Options
+from tests.routing.batches.world import World, line, run_sql
+from tests.routing.edge.documents import price
+
+CHAT, CLAUDE, VECTORS = "openai/gpt-oss-120b", "anthropic/claude-x", "openai/text-embedding-3-small"
+HALF = {"service_tier": "batch"}
+DOCUMENT: dict[str, Any] = {
+    "format": "panelboard-catalog/1",
+    "checked_on": "2026-11-23",
+    "source": "test",
+    "providers": [
+        {
+            "slug": "openai",
+            "name": "OpenAI",
+            "dialect": "openai_compat",
+            "base_url": "https://api.openai.example/v1",
+            "quirks": {"batches": "openai"},
+        },
+        {
+            "slug": "plain",
+            "name": "Plain",
+            "dialect": "openai_compat",
+            "base_url": "https://api.plain.example/v1",
+        },
+        {
+            "slug": "anthropic",
+            "name": "Anthropic",
+            "dialect": "anthropic",
+            "base_url": "https://api.anthropic.example",
+            "quirks": {
+                "chat_path": "/v1/messages",
+                "auth": "header:x-api-key",
+                "extra_headers": {"anthropic-version": "2023-06-01"},
+                "batches": "anthropic",
+            },
+        },
+    ],
+    "models": [{"name": CHAT}, {"name": CLAUDE}, {"name": VECTORS, "kind": "embedding"}],
+    "endpoints": [
+        {
+            "provider": provider,
+            "model": model,
+            "upstream_model": model.rpartition("/")[2],
+            "context_window": 131072,
+            "prices": [
+                price("input", "2.00"),
+                price("output", "8.00"),
+                price("input", "1.00", **HALF),
+                price("output", "4.00", **HALF),
+            ],
+        }
+        for provider, model in (
+            ("openai", CHAT),
+            ("plain", CHAT),
+            ("openai", VECTORS),
+            ("anthropic", CLAUDE),
+        )
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[ThreadedSimulator]:
+    with ThreadedSimulator([DOCUMENT], Options(speed=0)) as running:
+        yield running
+
+
+@pytest.fixture
+async def native(world: World, simulator: ThreadedSimulator) -> AsyncIterator[World]:
+    """The world with played providers that take batches."""
+    simulator.clear()
+    await sync_to_async(load_catalog)(simulator)
+    snapshots = FrozenSnapshots(await sync_to_async(load_snapshot)())
+    allow = AllowList.parse(["127.0.0.1"])
+    async with world.serving(new_upstream=lambda: FastUpstream(allow), snapshots=snapshots):
+        yield world
+
+
+def load_catalog(simulator: ThreadedSimulator) -> None:
+    catalog.load(DOCUMENT)
+    for provider in Provider.objects.all():
+        provider.simulated_base_url = simulator.base_url(provider.slug)
+        provider.save()
+        credentials.store_credential(
+            provider=provider,
+            name="simulator",
+            secret=f"sim-{provider.slug}-key",
+            origin=Credential.Origin.SIMULATOR,
+        )
+
+
+async def finished(world: World, batch_id: str) -> dict[str, Any]:
+    for _ in range(30):
+        await world.work(turn_s=1.2)
+        await run_sql("UPDATE routing_nativebatch SET next_at = now() WHERE state <> 'over'")
+        batch = await world.batch(batch_id)
+        if batch["status"] in ("completed", "failed", "cancelled", "expired"):
+            return batch
+    raise AssertionError(batch)
+
+
+def booked(world: World) -> Decimal:
+    return sum((one.cost_usd for one in world.spool.finishes), Decimal(0))
+
+
+def billed(simulator: ThreadedSimulator) -> Decimal:
+    return sum((Decimal(row.cost_usd) for row in simulator.journal()), Decimal(0))
+
+
+async def test_lines_that_name_one_provider_go_there_as_one_batch_at_its_price(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    names = [f"n{n}" for n in range(30)]
+    lines = (line(name, model=f"{CHAT}:openai", max_tokens=5) for name in names)
+    batch = await finished(native, await native.begin(*lines))
+    assert batch["status"] == "completed"
+    assert batch["request_counts"] == {"total": 30, "completed": 30, "failed": 0}
+    answers = await native.content(batch["output_file_id"])
+    assert [one["custom_id"] for one in answers] == names
+    assert {one["response"]["body"]["object"] for one in answers} == {"chat.completion"}
+    rows = simulator.journal()
+    assert len(rows) == 30
+    assert {row.service_tier for row in rows} == {"batch"}
+    assert booked(native) == billed(simulator) > 0
+    intents = native.spool.of(Intent)
+    assert {(one.kind, one.service_tier, one.surface) for one in intents} == {
+        ("batch", "batch", "chat")
+    }
+    ids = {one["response"]["request_id"] for one in answers}
+    assert len(ids) == len({one.request_id for one in native.spool.of(RequestDone)}) == 30
+    assert simulator.violations() == []
+
+
+async def test_anthropics_batches_answer_chat_and_messages_lines(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    chat = await native.begin(*(line(f"c{n}", model=f"{CLAUDE}:anthropic") for n in range(5)))
+    asked = (
+        line(f"m{n}", url="/v1/messages", model=f"{CLAUDE}:anthropic", max_tokens=9)
+        for n in range(5)
+    )
+    messages = await native.begin(*asked, url="/v1/messages")
+    first, second = await finished(native, chat), await finished(native, messages)
+    answers = await native.content(first["output_file_id"])
+    assert {one["response"]["body"]["object"] for one in answers} == {"chat.completion"}
+    assert [one["custom_id"] for one in answers] == [f"c{n}" for n in range(5)]
+    whole = await native.content(second["output_file_id"])
+    assert {one["response"]["body"]["type"] for one in whole} == {"message"}
+    assert {row.service_tier for row in simulator.journal()} == {"batch"}
+    assert booked(native) == billed(simulator) > 0
+    assert simulator.violations() == []
+
+
+async def test_vectors_come_by_batch_too(native: World, simulator: ThreadedSimulator) -> None:
+    asked = (
+        line(f"v{n}", url="/v1/embeddings", model=f"{VECTORS}:openai", input="x", messages=None)
+        for n in range(3)
+    )
+    batch = await finished(native, await native.begin(*asked, url="/v1/embeddings"))
+    answers = await native.content(batch["output_file_id"])
+    assert [len(one["response"]["body"]["data"]) for one in answers] == [1, 1, 1]
+    assert booked(native) == billed(simulator) > 0
+
+
+@pytest.mark.parametrize(
+    "models",
+    [(f"{CHAT}:plain", f"{CHAT}:plain"), (CHAT, CHAT), (f"{CHAT}:openai", f"{CHAT}:plain")],
+    ids=["a provider without batches", "no provider", "two providers"],
+)
+async def test_other_batches_are_run_line_by_line(
+    native: World, simulator: ThreadedSimulator, models: tuple[str, str]
+) -> None:
+    lines = (line(f"n{n}", model=model, max_tokens=5) for n, model in enumerate(models))
+    batch = await finished(native, await native.begin(*lines))
+    assert batch["request_counts"]["completed"] == 2
+    assert {row.service_tier for row in simulator.journal()} == {""}
+    assert not await sync_to_async(NativeBatch.objects.exists)()
+
+
+async def test_off_keeps_a_batch_at_the_hub_and_native_refuses_what_cannot_go(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    kept = await native.begin(line("a", model=f"{CHAT}:openai"), batch="off")
+    assert (await finished(native, kept))["status"] == "completed"
+    assert {row.service_tier for row in simulator.journal()} == {""}
+    refused = await finished(native, await native.begin(line("a", model=CHAT), batch="native"))
+    assert refused["status"] == "failed"
+    assert refused["errors"]["data"][0]["code"] == "no_native_batch"
+    assert not Batch.model_validate(refused, strict=True).model_extra
+
+
+async def test_a_line_that_the_provider_refuses_is_an_error_and_costs_nothing(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    model = f"{CHAT}:openai"
+    good, bad = line("a", model=model, max_tokens=5), line("b", model=model, max_tokens=10**9)
+    batch = await finished(native, await native.begin(good, bad))
+    assert batch["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+    (failed,) = await native.content(batch["error_file_id"])
+    assert failed["custom_id"] == "b"
+    assert failed["response"]["status_code"] == 400
+    assert booked(native) == billed(simulator) > 0
+
+
+async def test_a_batch_that_was_submitted_as_its_worker_died_is_found_again(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    batch_id = await native.begin(line("a", model=f"{CHAT}:openai", max_tokens=5))
+    while not await run_sql("SELECT 1 FROM routing_nativebatch WHERE state = 'running'"):
+        await native.work(turn_s=0.3)
+    await run_sql("UPDATE routing_nativebatch SET state = 'submitting', native_id = ''")
+    batch = await finished(native, batch_id)
+    assert batch["request_counts"]["completed"] == 1
+    assert len(simulator.journal()) == 1
+
+
+async def test_answers_that_are_taken_over_twice_are_written_down_under_the_same_key(
+    native: World, simulator: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder stores an attempt by its request's id and its number: the second counts not."""
+    keep, calls = native_visit._keep_lines, []
+
+    def away_at_first(ended: Any, cursor: Any) -> None:
+        calls.append(ended)
+        if len(calls) == 1:
+            raise DatabaseAway("gone just now")
+        keep(ended, cursor)
+
+    monkeypatch.setattr(native_visit, "_keep_lines", away_at_first)
+    batch_id = await native.begin(line("a", model=f"{CLAUDE}:anthropic", max_tokens=5))
+    batch = await finished(native, batch_id)
+    assert batch["request_counts"]["completed"] == 1
+    written = native.spool.finishes
+    assert len(calls) == len(written) == 2
+    assert len({(one.request_id, one.attempt_no, one.cost_usd) for one in written}) == 1
+    assert written[0].cost_usd == billed(simulator) > 0
+
+
+async def test_cancelling_is_passed_on_to_the_provider(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    batch_id = await native.begin(
+        *(line(f"n{n}", model=f"{CLAUDE}:anthropic", max_tokens=5) for n in range(3))
+    )
+    while not await run_sql("SELECT 1 FROM routing_nativebatch"):
+        await native.work(turn_s=0.05)
+    await native.client.post(f"/v1/batches/{batch_id}/cancel")
+    batch = await finished(native, batch_id)
+    assert batch["status"] == "cancelled"
+    assert booked(native) == billed(simulator)
+
+
+async def test_what_the_played_providers_say_is_what_they_publish(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    async with httpx.AsyncClient(base_url=simulator.base_url("openai")) as client:
+        client.headers["authorization"] = "Bearer sim-openai-key"
+        text = line("a", model="gpt-oss-120b").encode()
+        file = await client.post(
+            "/files", files={"file": ("f.jsonl", text)}, data={"purpose": "batch"}
+        )
+        body = {
+            "input_file_id": file.json()["id"],
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        }
+        made = (await client.post("/batches", json=body)).json()
+        assert not Batch.model_validate(made, strict=True).model_extra
+    async with httpx.AsyncClient(base_url=simulator.base_url("anthropic")) as client:
+        client.headers.update({"x-api-key": "sim-anthropic-key", "anthropic-version": "2023-06-01"})
+        params = {
+            "model": "claude-x",
+            "max_tokens": 5,
+            "messages": [{"role": "user", "content": "hi"}],
+        }
+        body = {"requests": [{"custom_id": "a", "params": params}]}
+        made = (await client.post("/v1/messages/batches", json=body)).json()
+        assert not MessageBatch.model_validate(made).model_extra
