@@ -143,8 +143,7 @@ class Gateway:
             await asyncio.sleep(tick_s)
             now = self.monotonic()
             self.overload.look(now, now - before, now - before - tick_s)
-            for exchange in list(self.running):
-                exchange.tick(now)
+            self._tick_all(now)
             version = self.snapshot.version
             if version != self._seen_version:
                 self._seen_version = version
@@ -153,6 +152,11 @@ class Gateway:
                 self.retries.forget_missing(known)
                 self._deadlines.clear()
                 forget_headers()  # a credential may have been replaced
+
+    def _tick_all(self, now: float) -> None:
+        """A function of its own, so that the last exchange is not held until the next look."""
+        for exchange in list(self.running):
+            exchange.tick(now)
 
     # --- one request ----------------------------------------------------------------------------
     async def chat(
