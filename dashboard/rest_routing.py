@@ -76,6 +76,12 @@ class ExplainedDecision(serializers.Serializer[Any]):
     runner_up = serializers.CharField(allow_null=True)
     runner_up_cost_usd = Money(allow_null=True)
     shadow = serializers.CharField(allow_null=True)
+    stays_at = serializers.CharField(
+        allow_null=True, help_text="Where the conversation is cached, and therefore stays."
+    )
+    exploration_cost_usd = serializers.CharField(
+        help_text="What measuring other endpoints adds to the expected cost; may be below zero."
+    )
     snapshot_version = serializers.IntegerField()
     candidates = ExplainedCandidate(many=True)
 

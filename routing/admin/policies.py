@@ -47,7 +47,8 @@ class PolicyForm(ModelForm[Policy]):
         widget=forms.Textarea(attrs={"rows": 8}),
         help_text=(
             "every other setting as JSON: slo, canary, stable_by, data_collection, zdr, "
-            "require_parameters, max_price_request, max_price_image, shadow, rules"
+            "require_parameters, max_price_request, max_price_image, shadow, "
+            "exploration, sticky_s, rules"
         ),
     )
     allow_fallbacks = forms.BooleanField(required=False, initial=True)

@@ -86,6 +86,7 @@ class Stats(msgspec.Struct, frozen=True):
     n: int = 0
     weight: float | None = None  # observations, decayed by their age; None: as many as `n`
     speed_p95_tps: float | None = None  # that 95 of 100 answers reach
+    cached_share: float | None = None  # of the input tokens, read from the provider's cache
 
     @property
     def evidence(self) -> float:

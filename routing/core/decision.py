@@ -65,6 +65,7 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     rule: str = ""  # of the policy: the one that held for this request
     shadow: int = 0  # id of the endpoint that copies may go to
     exploration_pico: int = 0  # what exploring adds to the expected cost, or saves if below 0
+    home: int = 0  # id of the endpoint that the conversation stays at
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ question that comes again costs one random number and one look-up per attempt.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from math import log
@@ -36,19 +36,38 @@ class Fork(msgspec.Struct, frozen=True):
 Step = Group | Fork
 
 
+Finish = Callable[[tuple[Endpoint, ...]], Plan]
+
+
 class DrawTree:
     """`finish` turns the endpoints to try into the plan; it is asked once per order."""
 
-    __slots__ = ("_finish", "_limit", "_root", "settings")
+    __slots__ = (
+        "_finish",
+        "_finish_at",
+        "_from_home",
+        "_limit",
+        "_root",
+        "_steps",
+        "homes",
+        "settings",
+    )
 
     def __init__(
         self,
         steps: Sequence[Step],
         limit: int,
-        finish: Callable[[tuple[Endpoint, ...]], Plan],
+        finish: Finish,
         settings: PolicyDocument,
+        homes: Mapping[int, Endpoint] | None = None,
+        finish_at: Callable[[Endpoint], Finish] | None = None,
     ) -> None:
+        """`homes` are those that a conversation may stay at, by id; `finish_at` is theirs."""
         self.settings = settings
+        self.homes = homes or {}
+        self._finish_at = finish_at
+        self._steps = tuple(steps)
+        self._from_home: dict[int, DrawTree] = {}
         self._limit = limit
         self._finish = finish
         self._root = self._go_on((), tuple(steps))
@@ -74,6 +93,17 @@ class DrawTree:
                 place = _first_to_arrive(identity, node.endpoints, node.weights)
             node = node.nexts[place] or self._grow(node, place)
         return node
+
+    def staying_at(self, home_id: int) -> DrawTree:
+        """The draw of those that come after this one of `homes`."""
+        found = self._from_home.get(home_id)
+        if found is None:
+            home = self.homes[home_id]
+            steps = (Group((home,)), *(_without(home, step) for step in self._steps))
+            finish = self._finish if self._finish_at is None else self._finish_at(home)
+            found = DrawTree(steps, self._limit, finish, self.settings)
+            self._from_home[home_id] = found
+        return found
 
     def _grow(self, node: _Node, place: int) -> _Node | Plan:
         chosen, endpoints, weights = node.chosen, node.endpoints, node.weights
@@ -125,6 +155,22 @@ class _Node:
         self.total = ends.pop()
         self.ends = ends  # without the last one, so that every number up to it finds a place
         self.nexts: list[_Node | Plan | None] = [None] * len(weights)
+
+
+def _without(gone: Endpoint, step: Step) -> Step:
+    if isinstance(step, Fork):
+        ways = tuple([tuple([_fewer(gone, group) for group in way]) for way in step.ways])
+        return Fork(step.shares, ways)
+    return _fewer(gone, step)
+
+
+def _fewer(gone: Endpoint, group: Group) -> Group:
+    kept = [i for i, one in enumerate(group.endpoints) if one is not gone]
+    weights = group.weights
+    return Group(
+        tuple([group.endpoints[i] for i in kept]),
+        None if weights is None else tuple([weights[i] for i in kept]),
+    )
 
 
 def _first_to_arrive(identity: str, endpoints: Sequence[Endpoint], weights: Sequence[float]) -> int:

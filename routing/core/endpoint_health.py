@@ -14,6 +14,7 @@ from routing.core.sightings import NEGLIGIBLE_WEIGHT, Sighting
 
 HALF_LIFE_S = 60.0
 REBASE_S = 100 * HALF_LIFE_S
+SLOW = 10.0  # times the half-life, for what changes seldom and is seen seldom
 RETRY_TOKENS = 10.0
 RATE_SPAN_S = 10.0  # over so long or up to twice as long the rate of answers is taken
 LEAST_RATE_SPAN_S = 1.0
@@ -35,6 +36,7 @@ class EndpointHealth:
         "retry_tokens",
         "seen",
         "since",
+        "slowness",
         "success",
         "told",
         "valid",
@@ -51,39 +53,45 @@ class EndpointHealth:
         self.cached = DecayedMean()  # share of the input that was read from the provider's cache
         self.valid = DecayedMean()  # of answers with tool calls or a schema: 1 if they were sound
         self.means = self.success, self.log_ttft, self.log_speed, self.cached, self.valid
+        self.slowness = 1.0, 1.0, 1.0, SLOW, SLOW
         self.told = tuple([DecayedMean() for _ in self.means])  # to the other processes, so far
         self.heard = 0.0  # observations of the other processes, undecayed
         self.retry_tokens = RETRY_TOKENS
         self.seen = 0
         self.since = math.nan  # when an observation weighed 1
 
-    def gain(self, now: float) -> float:
-        """The weight of an observation made now."""
+    def gain(self, now: float, slowness: float = 1.0) -> float:
+        """The weight of an observation made now, in a mean of this slowness."""
         elapsed = now - self.since
         if not elapsed < REBASE_S:  # not a number before the first one
             self._rebase(now)
             elapsed = 0.0
-        return math.exp2(elapsed / HALF_LIFE_S)
+        return math.exp2(elapsed / (HALF_LIFE_S * slowness))
 
-    def fade(self, now: float) -> float:
-        return float(0.5 ** ((now - self.since) / HALF_LIFE_S))
+    def fade(self, now: float, slowness: float = 1.0) -> float:
+        """What a weight is worth now, in observations; 0 before the first one."""
+        if math.isnan(self.since):
+            return 0.0
+        return float(0.5 ** ((now - self.since) / (HALF_LIFE_S * slowness)))
 
     def tell(self, endpoint_id: int, now: float) -> Sighting | None:
         """What was seen here since the last call; None where that is nothing."""
-        pairs = list(zip(self.means, self.told, strict=True))
-        if all(mean.weight <= told.weight for mean, told in pairs):
+        if all(
+            mean.weight <= told.weight for mean, told in zip(self.means, self.told, strict=True)
+        ):
             return None
-        fade = self.fade(now)
-        sums = tuple([mean.sums_since(told, fade) for mean, told in pairs])
-        for mean, told in pairs:
+        sums = []
+        for mean, told, slowness in zip(self.means, self.told, self.slowness, strict=True):
+            sums.append(mean.sums_since(told, self.fade(now, slowness)))
             told.become(mean)
         if all(one.weight < NEGLIGIBLE_WEIGHT for one in sums):
             return None
-        return Sighting(endpoint_id, sums)
+        return Sighting(endpoint_id, tuple(sums))
 
     def hear(self, sighting: Sighting, now: float, age_s: float) -> None:
-        gain = self.gain(now) * float(0.5 ** (age_s / HALF_LIFE_S))
-        for mean, told, sums in zip(self.means, self.told, sighting.sums, strict=False):
+        parts = zip(self.means, self.told, self.slowness, sighting.sums, strict=False)
+        for mean, told, slowness, sums in parts:
+            gain = self.gain(now, slowness) * float(0.5 ** (age_s / (HALF_LIFE_S * slowness)))
             mean.add_sums(sums, gain)
             told.add_sums(sums, gain)  # so that it is not told again as our own
         if sighting.sums:
@@ -111,8 +119,8 @@ class EndpointHealth:
 
     def _rebase(self, now: float) -> None:
         """Long before weights would leave the range of floats."""
-        factor = self.fade(now)
-        for mean in (*self.means, *self.told):
-            if mean.weight:
-                mean.shrink(factor)
+        for means in (self.means, self.told):
+            for mean, slowness in zip(means, self.slowness, strict=True):
+                if mean.weight:
+                    mean.shrink(self.fade(now, slowness))
         self.since = now

@@ -87,6 +87,8 @@ def _frame(decision: Decision, endpoints: Mapping[int, Endpoint]) -> Fields:
         "runner_up": None if second is None else _name(second.endpoint_id, endpoints),
         "runner_up_cost_usd": None if second is None else _plain(cost_usd(second)),
         "shadow": _name(decision.shadow, endpoints) if decision.shadow else None,
+        "stays_at": _name(decision.home, endpoints) if decision.home else None,
+        "exploration_cost_usd": _plain(Decimal(decision.exploration_pico) / PICO_PER_USD),
         "snapshot_version": decision.snapshot_version,
     }
 

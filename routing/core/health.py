@@ -14,19 +14,28 @@ from random import Random
 from routing.core.breaker import Breaker
 from routing.core.capacity import Capacity
 from routing.core.catalog import Endpoint
-from routing.core.endpoint_health import HALF_LIFE_S, REBASE_S, RETRY_TOKENS, EndpointHealth
+from routing.core.conversations import Conversations
+from routing.core.endpoint_health import (
+    HALF_LIFE_S,
+    REBASE_S,
+    RETRY_TOKENS,
+    SLOW,
+    EndpointHealth,
+)
 from routing.core.errors import (
     COUNTS_AGAINST_HEALTH,
     REFUSES_THE_HUB,
     SPENDS_RETRIES,
     FailureClass,
 )
-from routing.core.measures import Z95, Numbers
+from routing.core.measures import Z95, DecayedMean, Numbers
 from routing.core.rate_headers import read_allowances
 from routing.core.sightings import Sighting
 
 __all__ = ["HALF_LIFE_S", "REBASE_S", "RETRY_TOKENS", "Z95", "HealthBook", "Numbers"]
 
+CACHE_PRIOR_KTOKENS = 20.0  # thousands of input tokens that the rollups' share counts as
+VALID_PRIOR = 5.0  # answers of sound form that are assumed of every endpoint
 STATS_WEIGHT = 20.0  # observations that the rollups count as, at most
 RETRY_COST = 1.0
 RETRY_EARNED = 0.1
@@ -40,10 +49,11 @@ NEARLY_USED_UP = 0.25  # share of a limit that is left: with more there is nothi
 class HealthBook:
     """One per gateway process. All methods take monotonic seconds."""
 
-    __slots__ = ("_books", "_cache", "_rng", "changes")
+    __slots__ = ("_books", "_cache", "_rng", "changes", "conversations")
 
     def __init__(self, rng: Random) -> None:
         self.changes = 0  # grows whenever a brake is put on or let go by an event
+        self.conversations = Conversations()
         self._rng = rng
         self._books: dict[int, EndpointHealth] = {}
         self._cache: dict[int, tuple[float, Endpoint, Numbers]] = {}
@@ -67,11 +77,16 @@ class HealthBook:
         book, stats = self.of(endpoint.id), endpoint.stats
         book.mark_seen(now)
         weight = min(stats.evidence, STATS_WEIGHT)
-        fade = 0.0 if math.isnan(book.since) else book.fade(now)
+        fade = book.fade(now)
+        slow_fade = book.fade(now, SLOW)
         seen_lately = book.success.weight * fade
         return Numbers(
             weight=weight + seen_lately,
             seen_lately=seen_lately,
+            cached_share=_towards(
+                book.cached, stats.cached_share or 0.0, CACHE_PRIOR_KTOKENS, slow_fade
+            ),
+            valid_rate=_towards(book.valid, 1.0, VALID_PRIOR, slow_fade),
             ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, fade)),
             speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
             success_rate=book.success.mixed_with(stats.success_rate, weight, fade),
@@ -182,6 +197,18 @@ class HealthBook:
         rest_s = book.capacity.on_refusal(now, book.seen_per_s(now))
         book.breaker.on_capacity(now, rest_s if retry_after_s is None else retry_after_s)
 
+    def on_input(self, endpoint_id: int, now: float, input_tokens: int, cached: int) -> None:
+        """Of an answer whose provider said how much of the input it read from its cache."""
+        book = self.of(endpoint_id)
+        gain = book.gain(now, SLOW) / 1000.0
+        book.cached.weight += gain * input_tokens
+        book.cached.total += gain * min(cached, input_tokens)
+
+    def on_form(self, endpoint_id: int, now: float, is_sound: bool) -> None:
+        """Of an answer with tool calls, or one that was to follow a schema. See core.validity."""
+        book = self.of(endpoint_id)
+        book.valid.add(1.0 if is_sound else 0.0, book.gain(now, SLOW))
+
     def wants_headers(self, endpoint_id: int, now: float) -> bool:
         """Whether `on_headers` has use for the headers of an answer that came now."""
         book = self._books.get(endpoint_id)
@@ -218,6 +245,11 @@ class HealthBook:
         for gone in set(self._books) - endpoint_ids:
             del self._books[gone]
             self._cache.pop(gone, None)
+
+
+def _towards(mean: DecayedMean, prior: float, prior_weight: float, fade: float) -> float:
+    live = mean.weight * fade
+    return (mean.total * fade + prior * prior_weight) / (live + prior_weight)
 
 
 def _spread(lower: float | None, upper: float | None) -> float | None:

@@ -94,8 +94,8 @@ class PlanMemo:
             found = self._learn(key, facts, policy, rule, moment)
             if found is None:
                 return plan(facts, policy, snapshot, health, moment, rng)
-        if found.settings.stable_by:
-            return drawn(found, facts, rng)
+        if found.settings.stable_by or (found.homes and facts.conversation):
+            return drawn(found, facts, health, moment.monotonic_s, rng)
         return found.draw(rng.random)
 
     def _forget(self, snapshot: Snapshot, health: HealthBook, now: float) -> None:

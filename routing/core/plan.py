@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
+
 from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
 from routing.core.decision import Candidate, Decision, Exclusion, Plan, Splicer
-from routing.core.draw import DrawTree, Group, Step
+from routing.core.draw import DrawTree, Finish, Group, Step
 from routing.core.filters import HardFilters, Verdict
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
-from routing.core.policies import NO_RULE, stable_identity
-from routing.core.pricing import expected_pieces_pico
+from routing.core.policies import NO_RULE, conversation_identity, stable_identity
+from routing.core.pricing import Tariff, expected_pieces_pico
 from routing.core.refusal import BRAKES, NoEndpointLeft, refusal
 from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
 from routing.core.steps import (
@@ -28,7 +30,9 @@ from routing.core.steps import (
     exploring_fork,
     groups,
     with_canary,
+    worth_staying,
 )
+from routing.core.validity import NEEDS_FORM
 
 __all__ = [
     "BRAKES",
@@ -61,15 +65,22 @@ def plan(
 ) -> Plan:
     """Raises NoEndpointLeft: 404 when the constraints exclude all, 429/503 when brakes do."""
     rule = policy.rule_for(facts, moment.utc)
-    return drawn(work_out(facts, policy, rule, snapshot, health, moment), facts, rng)
+    tree = work_out(facts, policy, rule, snapshot, health, moment)
+    return drawn(tree, facts, health, moment.monotonic_s, rng)
 
 
-def drawn(tree: DrawTree, facts: RequestFacts, rng: Random) -> Plan:
-    """A new draw, or the one that stays the same where the policy wants it stable."""
+def drawn(tree: DrawTree, facts: RequestFacts, health: HealthBook, now: float, rng: Random) -> Plan:
+    """A new draw, or one that stays the same: where the policy wants it stable, and where the
+    provider's cache holds the conversation, which moves only when its endpoint cannot serve it."""
     if tree.settings.stable_by:
         identity = stable_identity(tree.settings, facts)
         if identity:
             return tree.draw_for(identity)
+    if tree.homes and facts.conversation:
+        home = health.conversations.home_of(facts, now, tree.settings.sticky_s)
+        if home in tree.homes:
+            return tree.staying_at(home).draw(rng.random)
+        return tree.draw_for(conversation_identity(facts))
     return tree.draw(rng.random)
 
 
@@ -101,7 +112,9 @@ class _Planner:
         "filters",
         "groups",
         "health",
+        "homes",
         "moment",
+        "needs_form",
         "objective",
         "policy",
         "rule",
@@ -122,20 +135,24 @@ class _Planner:
             or SORT_OBJECTIVES.get(facts.preferences.sort, "")
             or self.document.objective
         )
+        self.needs_form = not NEEDS_FORM.isdisjoint(facts.needs)
         self.filters = HardFilters(facts, self.document, moment)
         self.candidates: list[Candidate] = []
         self.eligible: list[Eligible] = []  # waiting to be ranked
         self.groups: list[Step] = []
         self.shadow: Endpoint | None = None
         self.exploration_pico = 0  # of the draw that comes first
+        self.homes: dict[int, Endpoint] = {}  # where conversations may stay
         self.braked: list[tuple[Endpoint, Exclusion]] = []
 
     def add_model(self, endpoints: Sequence[Endpoint]) -> None:
         now, health, exclude = self.moment.monotonic_s, self.health, self.filters.exclude
         for endpoint in endpoints:
-            candidate = Eligible(
-                endpoint, self._expected_cost_pico(endpoint), health.numbers(endpoint, now)
-            )
+            numbers = health.numbers(endpoint, now)
+            if self.needs_form:
+                numbers = _of_sound_form(numbers)
+            cost_pico = self._expected_cost_pico(endpoint, numbers.cached_share)
+            candidate = Eligible(endpoint, cost_pico, numbers)
             verdict = exclude(endpoint)
             if verdict is None and not health.is_quiet(endpoint.id, now):
                 verdict = self._brake(endpoint)
@@ -170,8 +187,13 @@ class _Planner:
             raise refusal(self.facts, decision, self.health, self.moment.monotonic_s)
         limit = self.document.max_attempts if self._allow_fallbacks() else 1
         special = self.document if self.document.says_how_to_try else None
+
+        def finish_at(home: Endpoint) -> Finish:
+            kept = msgspec.structs.replace(decision, home=home.id)
+            return Splicer(kept, self.shadow, self.document.max_attempts, special).plan
+
         finish = Splicer(decision, self.shadow, self.document.max_attempts, special).plan
-        return DrawTree(self.groups, limit, finish, self.document)
+        return DrawTree(self.groups, limit, finish, self.document, self.homes, finish_at)
 
     def _rule_name(self) -> str:
         if self.rule == NO_RULE:
@@ -232,12 +254,25 @@ class _Planner:
         if canary:
             self.groups.append(canary_fork(eligible, ranking, canary))
             return
+        if may_explore and self.document.sticky_s > 0:
+            self.homes = self._homes(eligible, ranking)
         self.exploration_pico += ranking.extra_cost_pico
         if ranking.explored is not None:
             self.groups.append(exploring_fork(eligible, ranking, ranking.explored.shares))
             return
         for tier in self._tiers(eligible, ranking):
             self.groups.extend(groups(eligible, ranking, tier))
+
+    def _homes(self, eligible: list[Eligible], ranking: Ranking) -> dict[int, Endpoint]:
+        """Those that read a conversation's beginning for less, and are worth staying at."""
+        found: dict[int, Endpoint] = {}
+        for i, candidate in enumerate(eligible):
+            tariff = self._tariff(candidate.endpoint)
+            if tariff.cached_pico < tariff.pico_rates[0] and worth_staying(
+                self.objective, ranking, i
+            ):
+                found[candidate.endpoint.id] = candidate.endpoint
+        return found
 
     def _choose_shadow(self, eligible: list[Eligible]) -> None:
         wanted = self.document.shadow
@@ -281,11 +316,17 @@ class _Planner:
         return self.document.allow_fallbacks if wanted is None else wanted
 
     # --- numbers ------------------------------------------------------------------------------
-    def _expected_cost_pico(self, endpoint: Endpoint) -> int:
+    def _tariff(self, endpoint: Endpoint) -> Tariff:
         facts = self.facts
-        tariff = endpoint.prices.tariff(self.moment.utc, facts.input_tokens, facts.service_tier)
+        return endpoint.prices.tariff(self.moment.utc, facts.input_tokens, facts.service_tier)
+
+    def _expected_cost_pico(self, endpoint: Endpoint, cached_share: float) -> int:
+        facts, tariff = self.facts, self._tariff(endpoint)
         per_input, per_output = tariff.pico_rates
         cost_pico = facts.input_tokens * per_input + facts.output_tokens * per_output
+        if cached_share and tariff.cached_pico < per_input:
+            cached = int(facts.input_tokens * cached_share)
+            cost_pico -= cached * (per_input - tariff.cached_pico)
         if facts.pieces:
             cost_pico += expected_pieces_pico(tariff.rows, facts.pieces)
         return cost_pico
@@ -313,6 +354,14 @@ class _Planner:
                 detail,
             )
         )
+
+
+def _of_sound_form(numbers: Numbers) -> Numbers:
+    """An answer that cannot be used is no success for a request that needs its form."""
+    if numbers.success_rate is None or numbers.valid_rate >= 1.0:
+        return numbers
+    rate = numbers.success_rate * numbers.valid_rate
+    return msgspec.structs.replace(numbers, success_rate=rate)
 
 
 def _meets(numbers: Numbers, wanted: ProviderPreferences) -> bool:

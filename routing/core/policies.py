@@ -115,6 +115,9 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hedge: Hedge | None = None  # None: never, unless a request asks for it
     resume: bool = False  # a stream that is cut goes on at another endpoint, marked
     exploration: Exploration | None = None  # None: as the objective has it
+    sticky_s: float = (
+        600.0  # a conversation stays where it is cached, unless idle so long; 0: never
+    )
 
     @property
     def says_how_to_try(self) -> bool:
@@ -206,7 +209,11 @@ _CONDITIONS: tuple[Callable[[Match, RequestFacts, dt.datetime], bool], ...] = (
 def stable_identity(document: PolicyDocument, facts: RequestFacts) -> str:
     """Whose draws are to be the same each time; "" draws anew for each request."""
     if document.stable_by == "conversation" and facts.conversation:
-        return f"conversation {facts.key_id} {facts.conversation}"
+        return conversation_identity(facts)
     if document.stable_by == "key" and facts.key_id:
         return f"key {facts.key_id}"
     return ""
+
+
+def conversation_identity(facts: RequestFacts) -> str:
+    return f"conversation {facts.key_id} {facts.conversation}"

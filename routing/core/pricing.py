@@ -146,11 +146,12 @@ class PriceSheet:
 class Tariff:
     """The rows in force at an instant, and what most requests need of them, worked out once."""
 
-    __slots__ = ("pico_rates", "plain", "rows")
+    __slots__ = ("cached_pico", "pico_rates", "plain", "rows")
 
     def __init__(self, rows: dict[Meter, Price]) -> None:
         self.rows = rows
         self.pico_rates = _rates(rows)
+        self.cached_pico = _pico_per_token(_row_for(Meter.CACHE_READ, rows))  # per token read
         self.plain = _plain(rows)
 
 

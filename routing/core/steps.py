@@ -70,3 +70,13 @@ def canary_fork(eligible: Sequence[Eligible], ranking: Ranking, canary: CanaryPl
     first = groups(eligible, ranking, [i for i in ranking.order if i in places])
     rest = groups(eligible, ranking, [i for i in ranking.order if i not in places])
     return Fork((share, 1.0 - share), ((*first, *rest), (*rest, *first)))
+
+
+LEAST_SHARE_AT_HOME = 0.25  # of an even share: where draws have turned away, conversations do too
+
+
+def worth_staying(objective: str, ranking: Ranking, i: int) -> bool:
+    """Only for objectives that leave a choice. Others are kept at their word."""
+    if objective in ("balanced", "weighted"):
+        return ranking.shares[i] * len(ranking.shares) >= LEAST_SHARE_AT_HOME
+    return objective == "slo-cheapest" and not ranking.notes[i]

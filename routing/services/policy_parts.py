@@ -90,6 +90,23 @@ def ways_to_try(document: PolicyDocument, known: object) -> Found:
         yield "hedge", "it needs a second attempt: allow fallbacks and at least 2 attempts"
 
 
+LONGEST_STAY_S = 86_400
+MOST_EXPLORED = 0.2
+
+
+def learning(document: PolicyDocument, known: object) -> Found:
+    """Requests that measure, and conversations that stay."""
+    if not 0 <= document.sticky_s <= LONGEST_STAY_S:
+        yield "sticky_s", f"must be 0 (never) to {LONGEST_STAY_S} seconds"
+    wanted = document.exploration
+    if wanted is None:
+        return
+    if not 0 <= wanted.share <= MOST_EXPLORED:
+        yield "exploration", f"share must be 0 (off) to {MOST_EXPLORED}: write 0.02 for 2 %"
+    if not 0 <= wanted.max_extra_cost <= 1:
+        yield "exploration", "max_extra_cost is a share of the cost: write 0.05 for 5 %"
+
+
 # --- conditions of rules ----------------------------------------------------------------------------
 
 

@@ -225,6 +225,7 @@ _RULES: tuple[Callable[[PolicyDocument, Known], Found], ...] = (
     policy_parts.service_level,
     policy_parts.shares,
     policy_parts.ways_to_try,
+    policy_parts.learning,
     _copies,
 )
 

@@ -133,6 +133,23 @@ def _say_hedge(document: PolicyDocument) -> str:
     )
 
 
+def _say_learning(document: PolicyDocument) -> str:
+    parts, usual = [], PolicyDocument()
+    wanted = document.exploration
+    if wanted is not None and not wanted.share:
+        parts.append("nothing explored")
+    elif wanted is not None:
+        parts.append(
+            f"{wanted.share:.3g} of requests to measure each other endpoint, for at most "
+            f"{wanted.max_extra_cost:.3g} of the cost"
+        )
+    if not document.sticky_s:
+        parts.append("conversations move freely")
+    elif document.sticky_s != usual.sticky_s:
+        parts.append(f"conversations stay where they are cached for {document.sticky_s:g} s")
+    return ", ".join(parts)
+
+
 def _say_rules(document: PolicyDocument) -> str:
     return "; ".join(f"{_say_when(rule.when)}: {_say_then(rule)}" for rule in document.rules)
 
@@ -190,6 +207,7 @@ _CLAUSES = (
     _say_shadow,
     _say_tries,
     _say_hedge,
+    _say_learning,
     _say_rules,
 )
 

@@ -60,6 +60,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"hedge": {"max_share": 5}}, "hedge", "0.05 for 5 %"),
     ({"hedge": {"max_usd_per_day": "lots"}}, "hedge", "is not a price"),
     ({"hedge": {}, "max_attempts": 1}, "hedge", "at least 2 attempts"),
+    ({"exploration": {"share": 2}}, "exploration", "0.02 for 2 %"),
+    ({"exploration": {"max_extra_cost": 5}}, "exploration", "0.05 for 5 %"),
+    ({"sticky_s": -1}, "sticky_s", "0 (never)"),
     (
         {"shadow": {"provider": "beta", "share": 1, "max_usd_per_day": "much"}},
         "shadow",
@@ -143,6 +146,21 @@ def test_a_wrong_policy_is_refused_with_field_and_reason(
     ("document", "sentence"),
     [
         ({}, "Share requests by price, speed and reliability; up to 3 attempts."),
+        (
+            {"exploration": {"share": 0.01}, "sticky_s": 60},
+            (
+                "Share requests by price, speed and reliability; up to 3 attempts; "
+                "0.01 of requests to measure each other endpoint, for at most 0.05 of the cost, "
+                "conversations stay where they are cached for 60 s."
+            ),
+        ),
+        (
+            {"exploration": {"share": 0}, "sticky_s": 0},
+            (
+                "Share requests by price, speed and reliability; up to 3 attempts; "
+                "nothing explored, conversations move freely."
+            ),
+        ),
         (
             {"objective": "cheapest", "ignore": ["beta"], "max_price_output": "1"},
             (
