@@ -31,7 +31,8 @@ _WEIGHT = """
 _COUNTS = f"""
     SELECT endpoint_id, sum(attempts), sum(attempts * {_WEIGHT}),
         coalesce(sum(attempts * {_WEIGHT}) FILTER (WHERE attempt_outcome = ANY(%(judged)s)), 0),
-        coalesce(sum(attempts * {_WEIGHT}) FILTER (WHERE attempt_outcome = 'ok'), 0)
+        coalesce(sum(attempts * {_WEIGHT}) FILTER (WHERE attempt_outcome = 'ok'), 0),
+        sum(cache_read_tokens * {_WEIGHT}) / nullif(sum(input_tokens * {_WEIGHT}), 0)
     FROM attempt_cell WHERE bucket_start >= %(since)s AND bucket_start < %(now)s GROUP BY 1
 """  # noqa: S608
 _BINS = f"""
@@ -51,6 +52,7 @@ class _Counts:
     weight: float
     judged: float
     ok: float
+    cached_share: float | None
 
 
 def refresh(now: dt.datetime) -> int:
@@ -89,8 +91,8 @@ def _counts(params: Params) -> dict[int, _Counts]:
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, params)
         return {
-            endpoint_id: _Counts(int(n), float(weight), float(judged), float(ok))
-            for endpoint_id, n, weight, judged, ok in cursor.fetchall()
+            endpoint_id: _Counts(int(n), float(weight), float(judged), float(ok), cached)
+            for endpoint_id, n, weight, judged, ok, cached in cursor.fetchall()
         }
 
 
@@ -114,5 +116,6 @@ def _row(endpoint_id: int, counts: _Counts, bins: Mapping[tuple[int, str], Bins]
         speed_p50_tps=weighted_quantile(speed, 0.50),
         speed_p95_tps=weighted_quantile(speed, 0.05),  # the speed that 95 of 100 reach
         success_rate=counts.ok / counts.judged if counts.judged else None,
+        cached_share=counts.cached_share,
         window_hours=WINDOW_HOURS,
     )

@@ -180,6 +180,7 @@ class EndpointStats(models.Model):
     speed_p50_tps = models.FloatField(null=True)
     speed_p95_tps = models.FloatField(null=True, help_text="that 95 of 100 answers reach")
     success_rate = models.FloatField(null=True)
+    cached_share = models.FloatField(null=True, help_text="of the input, read from its cache")
     n = models.PositiveIntegerField(default=0)
     weight = models.FloatField(default=0.0, help_text="observations, each decayed by its age")
     window_hours = models.PositiveSmallIntegerField(default=24)

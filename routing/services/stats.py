@@ -27,9 +27,17 @@ class StatsRow(msgspec.Struct, frozen=True):
     window_hours: int = 24
     weight: float | None = None
     speed_p95_tps: float | None = None
+    cached_share: float | None = None  # of the input tokens, 0..1
 
 
-_FIGURES = ("ttft_p50_ms", "ttft_p95_ms", "speed_p50_tps", "speed_p95_tps", "success_rate")
+_FIGURES = (
+    "ttft_p50_ms",
+    "ttft_p95_ms",
+    "speed_p50_tps",
+    "speed_p95_tps",
+    "success_rate",
+    "cached_share",
+)
 _FIELDS = (*_FIGURES, "n", "weight", "window_hours", "updated_at")
 
 

@@ -174,6 +174,7 @@ def _stats(row: StatsRow) -> Stats:
         n=row.n,
         weight=row.weight,
         speed_p95_tps=row.speed_p95_tps,
+        cached_share=row.cached_share,
     )
 
 

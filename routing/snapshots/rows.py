@@ -62,6 +62,7 @@ class StatsRow(NamedTuple):
     n: int
     weight: float
     speed_p95_tps: float | None
+    cached_share: float | None
 
 
 class PriceRow(NamedTuple):
@@ -131,7 +132,7 @@ FROM routing_endpoint WHERE status <> 'paused' ORDER BY id
 """,
     StatsRow: """
 SELECT endpoint_id, ttft_p50_ms, ttft_p95_ms, speed_p50_tps, success_rate, n, weight,
-       speed_p95_tps
+       speed_p95_tps, cached_share
 FROM routing_endpointstats
 """,
     # Approved: those to come and of the very recent past, and before it the last of each kind.

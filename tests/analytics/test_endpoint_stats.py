@@ -29,6 +29,8 @@ def seen(
     ttft_ms: float | None = None,
     speed_tps: float | None = None,
     outcome: str = "ok",
+    input_tokens: int = 0,
+    cached: int = 0,
 ) -> None:
     """In the quarter of an hour whose middle lies so long back."""
     start = NOW - age - dt.timedelta(minutes=7.5)
@@ -45,10 +47,10 @@ def seen(
         simulated=True,
         attempts=n,
         censored=0,
+        input_tokens=input_tokens,
+        cache_read_tokens=cached,
         **dict.fromkeys(
             (
-                "input_tokens",
-                "cache_read_tokens",
                 "cache_write_tokens",
                 "output_tokens",
                 "reasoning_tokens",
@@ -109,6 +111,14 @@ def test_a_429_is_no_ill_health(world: World) -> None:
     seen(world, dt.timedelta(), 10, outcome="ok")
     seen(world, dt.timedelta(), 90, outcome="rate_limited")
     assert told().success_rate == 1.0
+
+
+def test_the_share_of_cached_input_is_by_tokens_and_unknown_without_any(world: World) -> None:
+    seen(world, dt.timedelta(), 2)
+    assert told().cached_share is None
+    seen(world, dt.timedelta(minutes=15), 2, input_tokens=900, cached=900)
+    seen(world, dt.timedelta(minutes=30), 2, input_tokens=9100, cached=100)
+    assert told().cached_share == pytest.approx(0.1, abs=0.01)
 
 
 def test_what_nothing_was_measured_of_for_a_day_is_forgotten(world: World) -> None:
