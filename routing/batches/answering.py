@@ -60,7 +60,9 @@ class Answering:
 
     async def run(self, job: LineJob) -> LineEnd:
         gateway = self.gateway
-        if gateway.is_draining or not gateway.spool.has_room() or not gateway.snapshot.version:
+        if gateway.is_draining or gateway.overload.reason or not gateway.spool.has_room():
+            return LineEnd.BUSY
+        if not gateway.snapshot.version:
             return LineEnd.BUSY
         if len(self._running) * SHARE >= gateway.settings.max_running:
             return LineEnd.BUSY

@@ -33,7 +33,18 @@ class Prepared(NamedTuple):
 async def prepare(
     url: str, body: bytes, snapshot: Snapshot, surfaces: Mapping[str, Surface], asker: Asker
 ) -> Prepared:
-    """`url` is the line's. Raises HubError."""
+    """`url` is the line's. Raises HubError.
+
+    A line has time: it is never hedged, whatever its policy says.
+    """
+    ready = await _parsed(url, body, snapshot, surfaces, asker)
+    preferences = msgspec.structs.replace(ready.facts.preferences, hedge=False)
+    return ready._replace(facts=msgspec.structs.replace(ready.facts, preferences=preferences))
+
+
+async def _parsed(
+    url: str, body: bytes, snapshot: Snapshot, surfaces: Mapping[str, Surface], asker: Asker
+) -> Prepared:
     kind = KIND_PATHS.get(url)
     if kind is not None:
         parse = partial(parse_kind, kind, JSON_REQUEST, body, snapshot, _ignore)

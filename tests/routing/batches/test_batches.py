@@ -279,3 +279,14 @@ async def test_a_place_is_offered_only_while_there_is_work(world: World) -> None
     ((slot, token),) = await sync_to_async(batch_work.offer_places)()
     assert (slot, token) != offered[0]
     assert await sync_to_async(batch_work.take_turn)(*offered[0]) is False
+
+
+async def test_a_line_is_never_hedged(world: World) -> None:
+    wish = {"hedge": {"after_ms": 1}}
+    batch_id = await world.begin(line("a", provider=wish))
+    world.provider.answers_after_s = 0.1
+    await world.work()
+    batch = await world.batch(batch_id)
+    assert batch["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+    assert world.provider.asked == ["a"]
+    assert len(world.charged) == 1

@@ -45,6 +45,7 @@ from tests.routing.gateway.scripted import (
 
 CHAT = "/v1/chat/completions"
 MIB = 2**20
+HOMES = endpoint("first", 1), endpoint("second", 2)
 PATIENCE_S = 10.0
 Answer = Callable[[str], ScriptedAnswer | Exception]
 
@@ -143,10 +144,10 @@ class World:
                 vars(self).update(before)
 
     def _snapshots(self) -> Snapshots:
-        rules = policy(objective="ordered", order=("first",))
-        made = Snapshots((endpoint("first", 1),), rules)
+        rules = policy(objective="ordered", order=("first", "second"))
+        made = Snapshots(HOMES, rules)
         callers = {bytes(key.digest): caller_of(key) for key in ApiKey.objects.all()}
-        made.current = snapshot(endpoint("first", 1), callers=callers)
+        made.current = snapshot(*HOMES, callers=callers)
         return made
 
     def client_of(self, token: str) -> httpx.AsyncClient:
