@@ -23,7 +23,7 @@ def refusal(
 ) -> NoEndpointLeft:
     """404 when the constraints exclude all, 429 or 503 when brakes do or an admin must act."""
     counts = Counter(candidate.excluded for candidate in decision.candidates)
-    reasons = ", ".join(f"{code} ({n})" for code, n in counts.most_common())
+    reasons = ", ".join(_reason(code, n, decision) for code, n in counts.most_common())
     relevant = {code for code in counts if code not in _CHOSEN_BY_CALLER} or set(counts)
     detail: dict[str, object] = {"model": facts.model, "excluded_by": dict(counts)}
     error: NoEndpointLeft
@@ -52,6 +52,14 @@ def refusal(
     return error
 
 
+def _reason(code: str, n: int, decision: Decision) -> str:
+    """Names what is missing: the caller has to know what to leave out."""
+    named = {c.detail for c in decision.candidates if c.excluded == code and code in _NAMED}
+    missing = f": {'; '.join(sorted(named))}" if named else ""
+    return f"{code} ({n}{missing})"
+
+
+_NAMED = frozenset({Exclusion.MISSING_CAPABILITY, Exclusion.PARAMETER_UNSUPPORTED})
 _CHOSEN_BY_CALLER = frozenset(
     {Exclusion.NOT_PINNED, Exclusion.NOT_IN_ONLY, Exclusion.IGNORED, Exclusion.FALLBACKS_OFF}
 )

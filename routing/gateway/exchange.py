@@ -41,6 +41,8 @@ class Exchange(Trying):
                 if self.voice is not None:
                     self._refuse_losses(adapter, endpoint)
                 built = adapter.build(self.call, endpoint, credential.secret)
+                if built.dropped and self.scribe.facts.preferences.require_parameters:
+                    raise _unsayable(endpoint, built.dropped)
             except UpstreamError as unsayable:  # not in this dialect; perhaps in the next one's
                 if queue:
                     continue
@@ -124,13 +126,7 @@ class Exchange(Trying):
         wants_all = self.scribe.facts.preferences.require_parameters
         lost = voice.uncarried if wants_all else voice.essential
         if lost:
-            raise UpstreamError(
-                FailureClass.CLIENT,
-                f"{endpoint.provider.name} cannot be sent {', '.join(lost)}. Leave it out, or "
-                "choose a model or provider that speaks this dialect itself",
-                code="unsupported_parameter",
-                was_sent=False,
-            )
+            raise _unsayable(endpoint, lost)
 
     def _next(self, error: UpstreamError, queue: list[Endpoint], max_attempts: int) -> float | None:
         """Seconds to wait before the next attempt, or None when this was the last."""
@@ -156,3 +152,13 @@ class Exchange(Trying):
             told.should_retry = False
             told.detail = {**(told.detail or {}), "retry_budget": "exhausted"}
         return told
+
+
+def _unsayable(endpoint: Endpoint, lost: Sequence[str]) -> UpstreamError:
+    return UpstreamError(
+        FailureClass.CLIENT,
+        f"{endpoint.provider.name} cannot be sent {', '.join(lost)}. Leave it out, or choose a "
+        "model or provider that takes it",
+        code="unsupported_parameter",
+        was_sent=False,
+    )
