@@ -183,6 +183,7 @@ class HotProtocol(HttpToolsProtocol):
     hot: HotCycle | None = None  # the latest one; `cycle` may already be one that is pipelined
     known: KnownHead | None = None
     lessons = 0
+    is_lost = False
     between = True  # the parser is not inside a request
     body_timer: asyncio.TimerHandle | None = None
     rest_timer: asyncio.TimerHandle | None = None  # one for the connection, set anew when it fires
@@ -334,7 +335,7 @@ class HotProtocol(HttpToolsProtocol):
         if cycle.response_complete:
             return
         cycle.response_complete = True
-        if self.parser is None:  # the connection was lost meanwhile
+        if self.is_lost:  # meanwhile
             self._forget()
             return
         if not cycle.keep_alive:
@@ -380,7 +381,9 @@ class HotProtocol(HttpToolsProtocol):
         if self.hot is not None:
             self.hot.client_left()
         super().connection_lost(exc)
-        if self.cycle is None or self.cycle.response_complete:
+        self.is_lost = True
+        running: RequestResponseCycle | HotCycle | None = self.cycle
+        if running is None or running.response_complete:
             self._forget()
 
     def _forget(self) -> None:
