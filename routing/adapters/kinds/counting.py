@@ -1,4 +1,4 @@
-"""Quantities that a provider leaves out, measured or estimated from what went to and fro.
+"""Quantities that a provider leaves out, measured or estimated from what was sent and what came back.
 
 Estimates are rough by intent: they plan and reserve, and bill only where nobody said better.
 """
