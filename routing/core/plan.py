@@ -45,6 +45,7 @@ __all__ = [
     "work_out",
 ]
 
+CACHED_AT_HOME = 0.7  # of the input, assumed of a conversation that stays
 SORT_OBJECTIVES = {"price": "cheapest", "throughput": "fastest", "latency": "lowest-latency"}
 
 
@@ -264,15 +265,22 @@ class _Planner:
             self.groups.extend(groups(eligible, ranking, tier))
 
     def _homes(self, eligible: list[Eligible], ranking: Ranking) -> dict[int, Endpoint]:
-        """Those that read a conversation's beginning for less, and are worth staying at."""
-        found: dict[int, Endpoint] = {}
-        for i, candidate in enumerate(eligible):
-            tariff = self._tariff(candidate.endpoint)
-            if tariff.cached_pico < tariff.pico_rates[0] and worth_staying(
-                self.objective, ranking, i
-            ):
-                found[candidate.endpoint.id] = candidate.endpoint
-        return found
+        """Where a conversation whose beginning is cached costs no more than it usually would."""
+        pairs = zip(ranking.shares, eligible, strict=True)
+        usual_pico = sum(share * candidate.cost_pico for share, candidate in pairs)
+        return {
+            candidate.endpoint.id: candidate.endpoint
+            for i, candidate in enumerate(eligible)
+            if self._is_cheap_once_cached(candidate, usual_pico)
+            and worth_staying(self.objective, ranking, i)
+        }
+
+    def _is_cheap_once_cached(self, candidate: Eligible, usual_pico: float) -> bool:
+        tariff = self._tariff(candidate.endpoint)
+        if tariff.cached_pico >= tariff.pico_rates[0]:
+            return False
+        share = max(candidate.numbers.cached_share, CACHED_AT_HOME)
+        return self._expected_cost_pico(candidate.endpoint, share) <= usual_pico
 
     def _choose_shadow(self, eligible: list[Eligible]) -> None:
         wanted = self.document.shadow

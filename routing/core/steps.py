@@ -72,7 +72,7 @@ def canary_fork(eligible: Sequence[Eligible], ranking: Ranking, canary: CanaryPl
     return Fork((share, 1.0 - share), ((*first, *rest), (*rest, *first)))
 
 
-LEAST_SHARE_AT_HOME = 0.25  # of an even share: where draws have turned away, conversations do too
+LEAST_SHARE_AT_HOME = 0.5  # of an even share: where draws have turned away, conversations do too
 
 
 def worth_staying(objective: str, ranking: Ranking, i: int) -> bool:

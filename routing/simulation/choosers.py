@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from routing.core.catalog import Endpoint, Policy, PolicyDocument
 from routing.core.health import HealthBook
+from routing.core.learning import Learning
 from routing.core.memo import PlanMemo
 from routing.core.plan import NoEndpointLeft
-from routing.core.usage import Usage
 from routing.simulation.script import Script
 from routing.simulation.traffic import Request
 from routing.simulation.world import Answer, World, moment
@@ -38,35 +38,36 @@ class Chooser(Protocol):
 
 
 class Hub:
-    """The gateway's own code, one health book and memo for each process."""
+    """The gateway's own code: each process learns, and tells the others every two seconds."""
 
     def __init__(self, policy: Policy, world: World, seed: int) -> None:
         self.policy = policy
         self.world = world
         self.rng = Random(f"hub {seed}")
         processes = range(world.script.processes)
-        self.books = [HealthBook(self.rng) for _ in processes]
+        self.processes = [Learning(HealthBook(self.rng)) for _ in processes]
         self.memos = [PlanMemo() for _ in processes]
         self._shared_at_s = 0.0
 
     def _share(self, at_s: float) -> None:
         now = moment(at_s).monotonic_s
-        told = [book.tell(now) for book in self.books]
-        for listener, book in enumerate(self.books):
-            for teller, sightings in enumerate(told):
-                if teller != listener:
-                    book.hear(sightings, now, age_s=0.0)
+        told = [one.tell(now) for one in self.processes]
+        for listener, one in enumerate(self.processes):
+            for teller, news in enumerate(told):
+                if teller != listener and news:
+                    one.hear(news, now, age_s=0.0)
         self._shared_at_s = at_s
 
     def choose(self, request: Request, at_s: float) -> Sequence[Endpoint]:
         if at_s >= self._shared_at_s + SHARED_EVERY_S:
             self._share(at_s)
+        learning = self.processes[request.process]
         try:
             plan = self.memos[request.process].plan(
-                request.facts,
+                learning.expecting(request.facts),
                 self.policy,
                 self.world.snapshot,
-                self.books[request.process],
+                learning.health,
                 moment(at_s),
                 self.rng,
             )
@@ -75,17 +76,20 @@ class Hub:
         return plan.attempts
 
     def started(self, request: Request, endpoint: Endpoint, at_s: float) -> bool:
-        return self.books[request.process].on_start(endpoint.id, moment(at_s).monotonic_s)
+        return self.processes[request.process].health.on_start(
+            endpoint.id, moment(at_s).monotonic_s
+        )
 
     def ended(self, request: Request, endpoint: Endpoint, answer: Answer, at_s: float) -> None:
-        book, now = self.books[request.process], moment(at_s).monotonic_s
+        learning, now = self.processes[request.process], moment(at_s).monotonic_s
         if answer.failure is None:
-            book.on_success(endpoint.id, now, answer.ttft_ms, answer.speed_tps)
+            learning.health.on_success(endpoint.id, now, answer.ttft_ms, answer.speed_tps)
+            learning.on_answer(endpoint.id, request.facts, answer.usage, now)
         else:
-            book.on_failure(endpoint.id, now, answer.failure, None)
+            learning.health.on_failure(endpoint.id, now, answer.failure, None)
 
     def may_retry(self, request: Request, endpoint: Endpoint) -> bool:
-        return self.books[request.process].may_retry(endpoint.id)
+        return self.processes[request.process].health.may_retry(endpoint.id)
 
 
 class Simple:
@@ -118,9 +122,9 @@ class Hindsight(Simple):
 
     @override
     def choose(self, request: Request, at_s: float) -> Sequence[Endpoint]:
-        usage = usage_of(request)
         foreseen = [
-            self.world.foresee(place, at_s, usage, luck) for place, luck in enumerate(request.luck)
+            self.world.foresee(place, at_s, request, luck)
+            for place, luck in enumerate(request.luck)
         ]
         return (
             self.world.endpoints[min(range(len(foreseen)), key=lambda n: self._key(foreseen[n]))],
@@ -132,10 +136,6 @@ class Hindsight(Simple):
         is_late = not self.world.script.within_slo(answer.ttft_ms)
         cost_usd = float(answer.cost_usd)
         return is_late, (answer.ttft_ms if is_late else cost_usd), cost_usd
-
-
-def usage_of(request: Request) -> Usage:
-    return Usage(input_total=request.facts.input_tokens, output_total=request.output_tokens)
 
 
 def all_choosers(script: Script) -> dict[str, Callable[[World, int], Chooser]]:

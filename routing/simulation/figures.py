@@ -29,6 +29,7 @@ class Figures(msgspec.Struct, frozen=True):
     ttft_p95_ms: float
     within_slo: float  # share of all requests that were answered in time
     attempts: float  # per request
+    cached: float  # share of all input tokens that was read from caches
     outage: Reaction
     slow_down: Reaction
     limit_use: float  # of what the hidden limit would have let through
@@ -57,6 +58,7 @@ def figures_of(log: Log, script: Script) -> Figures:
         ttft_p95_ms=quantile(times, 0.95),
         within_slo=in_time / total,
         attempts=len(log.tried) / total,
+        cached=_cached(log),
         outage=_reaction(log, script, script.outage),
         slow_down=_reaction(log, script, script.slow_down),
         limit_use=use,
@@ -75,6 +77,12 @@ def first_tries(log: Log, place: int | None = None) -> list[float]:
 
 def place_of(script: Script, slug: str) -> int:
     return next(n for n, one in enumerate(script.personas) if one.slug == slug)
+
+
+def _cached(log: Log) -> float:
+    usages = [one.usage for one in log.served]
+    total = sum(usage.input_total or 0 for usage in usages)
+    return sum(usage.cache_read or 0 for usage in usages) / total if total else 0.0
 
 
 def _limit(log: Log, script: Script) -> tuple[float, float]:

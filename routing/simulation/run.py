@@ -14,7 +14,8 @@ import msgspec
 from routing.core.catalog import Endpoint
 from routing.core.errors import FAILS_OVER, FailureClass
 from routing.core.pricing import ZERO_USD
-from routing.simulation.choosers import MOST_ATTEMPTS, Chooser, usage_of
+from routing.core.usage import NO_USAGE, Usage
+from routing.simulation.choosers import MOST_ATTEMPTS, Chooser
 from routing.simulation.traffic import Luck, Request, luck_from
 from routing.simulation.world import Answer, World
 
@@ -41,6 +42,7 @@ class Served(msgspec.Struct, frozen=True):
     place: int | None  # of the persona that answered
     ttft_ms: float | None
     cost_usd: Decimal
+    usage: Usage
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -103,7 +105,7 @@ class _Run:
         running.no += 1
         place = self.world.place(endpoint)
         luck: Luck = request.luck[place] if running.no == 1 else luck_from(self.rng)
-        answer = self.world.send(place, at_s, usage_of(request), luck)
+        answer = self.world.send(place, at_s, request, luck)
         self._at(at_s + answer.ends_after_s, running, (running, endpoint, answer, at_s))
 
     def _at(self, at_s: float, running: _Running, ended: Try | None) -> None:
@@ -119,7 +121,14 @@ class _Run:
         if answer.failure is None:
             waited_ms = (started_s - request.at_s) * 1000.0 + (answer.ttft_ms or 0.0)
             self.log.served.append(
-                Served(request.number, request.at_s, place, waited_ms, answer.cost_usd)
+                Served(
+                    request.number,
+                    request.at_s,
+                    place,
+                    waited_ms,
+                    answer.cost_usd,
+                    answer.usage,
+                )
             )
             return
         delay_s = self._next(running, endpoint, answer.failure)
@@ -143,4 +152,4 @@ class _Run:
 
     def _refused(self, running: _Running) -> None:
         request = running.request
-        self.log.served.append(Served(request.number, request.at_s, None, None, ZERO_USD))
+        self.log.served.append(Served(request.number, request.at_s, None, None, ZERO_USD, NO_USAGE))

@@ -23,6 +23,7 @@ class Persona(msgspec.Struct, frozen=True):
     failure_share: float = 0.003
     limit_per_s: float | None = None  # not announced: more than this is answered with 429
     limit_burst: float = 10.0
+    cache_read_usd: str = ""  # per 1M tokens; "" where a cache read costs as much as any input
 
     @property
     def list_price_usd(self) -> Decimal:
@@ -58,7 +59,9 @@ class Script(msgspec.Struct, frozen=True):
     requests_per_s: float
     slo: ServiceLevel
     processes: int = 2  # of the gateway: each has its own health book
-    conversations: int = 400
+    conversations: int = 80  # that go on at the same time
+    turns: float = 6.0  # on average
+    cached_for_s: float = 300.0
 
     @property
     def limited(self) -> Persona:
@@ -73,10 +76,12 @@ def hour(duration_s: float = 3600.0, requests_per_s: float = 4.0) -> Script:
     return Script(
         personas=(
             Persona("bargain", "0.06", "0.24", 1100, 0.50, 35, failure_share=0.02),
-            Persona("thrift", "0.10", "0.40", 600, 0.35, 90, limit_per_s=2.0),
-            Persona("steady", "0.15", "0.60", 350, 0.35, 110),
+            Persona(
+                "thrift", "0.10", "0.40", 600, 0.35, 90, limit_per_s=2.0, cache_read_usd="0.02"
+            ),
+            Persona("steady", "0.15", "0.60", 350, 0.35, 110, cache_read_usd="0.05"),
             Persona("midway", "0.20", "0.80", 300, 0.30, 150),
-            Persona("swift", "0.60", "2.40", 150, 0.30, 450),
+            Persona("swift", "0.60", "2.40", 150, 0.30, 450, cache_read_usd="0.06"),
         ),
         outage=Span("steady", 0.15, 0.28),
         slow_down=Span("steady", 0.50, 0.65),

@@ -16,6 +16,7 @@ COLUMNS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("in time", lambda f: _percent(f.within_slo)),
     ("answered", lambda f: _percent(f.success)),
     ("tries", lambda f: f"{f.attempts:.3f}"),
+    ("cached", lambda f: f"{100 * f.cached:.0f} %"),
     ("outage left, back", lambda f: _reaction(f.outage)),
     ("slow left, back", lambda f: _reaction(f.slow_down)),
     ("limit used", lambda f: _percent(f.limit_use)),

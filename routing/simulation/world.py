@@ -21,9 +21,9 @@ from routing.core.errors import FailureClass
 from routing.core.health import Z95
 from routing.core.moment import Moment
 from routing.core.pricing import ZERO_USD, Price, PriceSheet, charge
-from routing.core.usage import Meter, Usage
+from routing.core.usage import NO_USAGE, Meter, Usage
 from routing.simulation.script import MODEL, Persona, Script
-from routing.simulation.traffic import Luck
+from routing.simulation.traffic import Luck, Request
 
 STARTS_AT = dt.datetime(2026, 11, 23, 9, 0, tzinfo=dt.UTC)
 CLOCK_AT_START_S = 10_000.0
@@ -49,10 +49,11 @@ class Answer(msgspec.Struct, frozen=True):
     ttft_ms: float | None = None
     speed_tps: float | None = None
     cost_usd: Decimal = ZERO_USD
+    usage: Usage = NO_USAGE
 
 
 class World:
-    """One run's providers: the hidden limit keeps count of what it let through."""
+    """One run's providers: what the hidden limit let through, and what their caches hold."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -60,6 +61,7 @@ class World:
             [_endpoint(n, one, script) for n, one in enumerate(script.personas, start=1)]
         )
         self.snapshot = _snapshot(self.endpoints)
+        self._cached_at_s: dict[tuple[int, str], float] = {}  # by persona and conversation
         self._buckets = {
             n: _Bucket(one.limit_per_s, one.limit_burst)
             for n, one in enumerate(script.personas)
@@ -69,20 +71,30 @@ class World:
     def place(self, endpoint: Endpoint) -> int:
         return endpoint.id - 1
 
-    def send(self, place: int, at_s: float, usage: Usage, luck: Luck) -> Answer:
+    def send(self, place: int, at_s: float, request: Request, luck: Luck) -> Answer:
         bucket = self._buckets.get(place)
         if bucket is not None and not bucket.take(at_s):
             return Answer(REFUSED_AFTER_S, FailureClass.CAPACITY)
-        return self._served(place, at_s, usage, luck)
+        answer = self._served(place, at_s, request, luck)
+        if answer.failure is None:
+            self._cached_at_s[place, request.facts.conversation] = at_s
+        return answer
 
-    def foresee(self, place: int, at_s: float, usage: Usage, luck: Luck) -> Answer:
+    def foresee(self, place: int, at_s: float, request: Request, luck: Luck) -> Answer:
         """What `send` would answer; uses nothing up."""
         bucket = self._buckets.get(place)
         if bucket is not None and bucket.level_at(at_s) < 1.0:
             return Answer(REFUSED_AFTER_S, FailureClass.CAPACITY)
-        return self._served(place, at_s, usage, luck)
+        return self._served(place, at_s, request, luck)
 
-    def _served(self, place: int, at_s: float, usage: Usage, luck: Luck) -> Answer:
+    def _usage(self, place: int, at_s: float, request: Request) -> Usage:
+        cached = 0
+        if self.script.personas[place].cache_read_usd:
+            since = self._cached_at_s.get((place, request.facts.conversation), -math.inf)
+            cached = request.known_tokens if at_s - since <= self.script.cached_for_s else 0
+        return Usage(request.facts.input_tokens, cached, output_total=request.output_tokens)
+
+    def _served(self, place: int, at_s: float, request: Request, luck: Luck) -> Answer:
         persona, share = self.script.personas[place], at_s / self.script.duration_s
         outage, slow_down = self.script.outage, self.script.slow_down
         if outage.slug == persona.slug and outage.holds(share):
@@ -95,12 +107,14 @@ class World:
         factor = self.script.slow_factor if is_slow else 1.0
         ttft_ms = persona.ttft_ms * factor * math.exp(persona.ttft_spread * luck.ttft)
         speed_tps = persona.speed_tps / factor * math.exp(SPEED_SPREAD * luck.speed)
+        usage = self._usage(place, at_s, request)
         bill = charge(usage, self.endpoints[place].prices, moment(at_s).utc)
         return Answer(
             ends_after_s=ttft_ms / 1000.0 + (usage.output_total or 0) / speed_tps,
             ttft_ms=ttft_ms,
             speed_tps=speed_tps,
             cost_usd=bill.amount_usd,
+            usage=usage,
         )
 
 
@@ -165,13 +179,14 @@ def _known_before(persona: Persona) -> Stats:
 
 
 def _prices(number: int, persona: Persona, script: Script) -> list[Price]:
-    dated = [(STARTS_AT - dt.timedelta(days=30), persona.input_usd, persona.output_usd)]
+    since = STARTS_AT - dt.timedelta(days=30)
+    rows = [(Meter.INPUT, persona.input_usd, since), (Meter.OUTPUT, persona.output_usd, since)]
+    if persona.cache_read_usd:
+        rows.append((Meter.CACHE_READ, persona.cache_read_usd, since))
     change = script.price_change
     if change.slug == persona.slug:
         at = STARTS_AT + dt.timedelta(seconds=change.at * script.duration_s)
-        dated.append((at, change.input_usd, change.output_usd))
+        rows += [(Meter.INPUT, change.input_usd, at), (Meter.OUTPUT, change.output_usd, at)]
     return [
-        Price(number * 10 + n, meter, Decimal(usd), since)
-        for since, *pair in dated
-        for n, (meter, usd) in enumerate(zip((Meter.INPUT, Meter.OUTPUT), pair, strict=True))
+        Price(number * 10 + n, meter, Decimal(usd), at) for n, (meter, usd, at) in enumerate(rows)
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from routing.simulation.choosers import Simple
 from routing.simulation.contest import Result, contest
-from routing.simulation.figures import Figures
+from routing.simulation.figures import Figures, place_of
 from routing.simulation.run import run
 from routing.simulation.script import Script, hour
 from routing.simulation.traffic import requests_of
@@ -64,7 +64,7 @@ def test_balanced_is_cheaper_than_chance_and_sooner_than_the_cheapest(seed: int)
     assert ours.cost_usd < 0.8 * float(found["random"].cost_usd)
     assert ours.ttft_p95_ms < found["random"].ttft_p95_ms
     assert ours.ttft_p95_ms < found["always-cheapest"].ttft_p95_ms
-    assert ours.cost_usd < 0.4 * float(found["always-fastest"].cost_usd)
+    assert ours.cost_usd < 0.5 * float(found["always-fastest"].cost_usd)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -87,13 +87,28 @@ def test_a_broken_provider_is_left_soon_and_used_again_afterwards(name: str, see
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ["balanced", "slo-cheapest"])
-def test_a_slow_provider_is_left_soon_and_used_again_afterwards(name: str, seed: int) -> None:
-    slow_down = figures(seed)[name].slow_down
+def test_a_provider_that_misses_the_level_is_left_soon_and_used_again_afterwards(seed: int) -> None:
+    slow_down = figures(seed)["slo-cheapest"].slow_down
     assert slow_down.left_after_s is not None
-    assert slow_down.left_after_s <= 120
+    assert slow_down.left_after_s <= 90
     assert slow_down.back_after_s is not None
     assert slow_down.back_after_s <= 180
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_balanced_turns_away_from_a_slow_provider(seed: int) -> None:
+    trouble, length_s = script().slow_down, script().duration_s
+    start_s, end_s = trouble.start * length_s, trouble.end * length_s
+    before = share_of(seed, trouble.slug, start_s - 120.0, start_s)
+    assert share_of(seed, trouble.slug, end_s - 60.0, end_s) < before * 0.6
+
+
+def share_of(seed: int, slug: str, start_s: float, end_s: float) -> float:
+    """Of balanced's first attempts."""
+    place = place_of(script(), slug)
+    tried = results(seed)["balanced"].log.tried
+    first = [one.place for one in tried if one.no == 1 and start_s <= one.started_s < end_s]
+    return first.count(place) / len(first)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -104,16 +119,12 @@ def test_no_request_is_lost_to_the_outage(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_new_price_moves_traffic_at_once(seed: int) -> None:
+    """Conversations stay where they are cached for a while."""
     change = script().price_change
-    place = next(n for n, one in enumerate(script().personas) if one.slug == change.slug)
-    at, span_s = change.at * script().duration_s, 60.0
-    log = results(seed)["balanced"].log
-    first = [one for one in log.tried if one.no == 1]
-    before = [one for one in first if at - span_s <= one.started_s < at]
-    after = [one for one in first if at <= one.started_s < at + span_s]
-    share_before = sum(one.place == place for one in before) / len(before)
-    share_after = sum(one.place == place for one in after) / len(after)
-    assert share_after > share_before + 0.2
+    at_s = change.at * script().duration_s
+    before = share_of(seed, change.slug, at_s - 60.0, at_s)
+    after = share_of(seed, change.slug, at_s, at_s + 60.0)
+    assert after > before + 0.1
 
 
 def test_somebody_who_looks_at_nothing_pays_with_failed_attempts() -> None:
@@ -131,3 +142,8 @@ def test_a_limit_that_nobody_announces_is_found_and_used() -> None:
     ours = contest(hour(), 1, ("slo-cheapest",))[0].figures
     assert ours.limit_use >= 0.95
     assert ours.limit_refused < 0.01
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_conversations_read_more_from_caches_than_chance_would(seed: int) -> None:
+    assert figures(seed)["balanced"].cached > figures(seed)["random"].cached + 0.1
