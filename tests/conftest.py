@@ -14,18 +14,33 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
+SHARING = frozenset({"e2e", "clients", "matrix"})  # folders
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Pages are opened last: Playwright keeps a loop running in this thread until it is closed,
-    and no asynchronous test can run beside it."""
+    """Tests that share a hub stay together and come first, because they take longest.
+
+    Pages are opened last: Playwright keeps a loop running in this thread until it is closed, and no
+    asynchronous test can run beside it.
+    """
     for item in items:
         if opens_pages(item):
             item.add_marker(pytest.mark.browser)
-    items.sort(key=opens_pages)
+            item.add_marker(pytest.mark.xdist_group("pages"))
+        elif shares_the_hub(item):
+            item.add_marker(pytest.mark.xdist_group("hub"))
+        elif "launch" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("launch"))
+    items.sort(key=lambda item: (opens_pages(item), not shares_the_hub(item)))
 
 
 def opens_pages(item: pytest.Item) -> bool:
     return "browser" in getattr(item, "fixturenames", ())
+
+
+def shares_the_hub(item: pytest.Item) -> bool:
+    return not SHARING.isdisjoint(item.path.parts) or "hub" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
