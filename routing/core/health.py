@@ -36,7 +36,8 @@ __all__ = ["HALF_LIFE_S", "REBASE_S", "RETRY_TOKENS", "Z95", "HealthBook", "Numb
 
 CACHE_PRIOR_KTOKENS = 20.0  # thousands of input tokens that the rollups' share counts as
 VALID_PRIOR = 5.0  # answers of sound form that are assumed of every endpoint
-STATS_WEIGHT = 20.0  # observations that the rollups count as, at most
+STATS_WEIGHT = 20.0  # observations that the rollups count as, at most,
+STATS_SUCCESS_WEIGHT = 100.0  # and for success, of which a few observations say little
 RETRY_COST = 1.0
 RETRY_EARNED = 0.1
 RETRY_FLOOR = 5.0
@@ -89,7 +90,9 @@ class HealthBook:
             valid_rate=_towards(book.valid, 1.0, VALID_PRIOR, slow_fade),
             ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, fade)),
             speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
-            success_rate=book.success.mixed_with(stats.success_rate, weight, fade),
+            success_rate=book.success.mixed_with(
+                stats.success_rate, min(stats.evidence, STATS_SUCCESS_WEIGHT), fade
+            ),
             samples=stats.n + book.seen + round(book.heard),
             ttft_spread=book.log_ttft.spread(
                 _spread(stats.ttft_p50_ms, stats.ttft_p95_ms), weight, fade

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from routing.core.health import HealthBook
+from routing.core.kinds import CHAT
 from routing.core.memo import rounded_up
 from routing.core.output_lengths import LengthSighting, OutputLengths
 from routing.core.request import RequestFacts
@@ -32,18 +33,22 @@ class Learning:
         self.health = health
         self.lengths = OutputLengths()
 
-    def expecting(self, facts: RequestFacts) -> RequestFacts:
+    def expecting(self, facts: RequestFacts, key_id: int) -> RequestFacts:
         """The facts with the output that this key's answers of this model usually have."""
-        learned = self.lengths.expected(facts.key_id, facts.model, facts.max_output_tokens)
+        if facts.kind != CHAT:
+            return facts
+        learned = self.lengths.expected(key_id, facts.model, facts.max_output_tokens)
         if learned is None or rounded_up(learned) == rounded_up(facts.output_tokens):
             return facts
         return msgspec.structs.replace(facts, output_tokens=learned)
 
-    def on_answer(self, endpoint_id: int, facts: RequestFacts, usage: Usage, now: float) -> None:
+    def on_answer(
+        self, endpoint_id: int, key_id: int, facts: RequestFacts, usage: Usage, now: float
+    ) -> None:
         """Of an attempt that ended well. `now` is monotonic seconds."""
         if usage.source is not UsageSource.ESTIMATED:
-            if usage.output_total is not None:
-                self.lengths.note(facts.key_id, facts.model, usage.output_total)
+            if usage.output_total is not None and facts.kind == CHAT:
+                self.lengths.note(key_id, facts.model, usage.output_total)
             if usage.cache_read is not None and usage.input_total:
                 self.health.on_input(endpoint_id, now, usage.input_total, usage.cache_read)
         if facts.conversation:

@@ -11,7 +11,7 @@ from routing.models import Endpoint, EndpointStats
 
 NOTICEABLE = 0.02  # relative: a smaller change is not worth a new snapshot in every gateway
 NOTICEABLE_WEIGHT = 0.1
-ENOUGH_WEIGHT = 20.0  # above it a weight changes nothing (see core.health)
+ENOUGH_WEIGHT = 100.0  # above it a weight changes nothing (see core.health)
 AT_LEAST_EVERY = dt.timedelta(minutes=10)
 
 

@@ -64,7 +64,7 @@ class Hub:
         learning = self.processes[request.process]
         try:
             plan = self.memos[request.process].plan(
-                learning.expecting(request.facts),
+                learning.expecting(request.facts, request.facts.key_id),
                 self.policy,
                 self.world.snapshot,
                 learning.health,
@@ -84,7 +84,8 @@ class Hub:
         learning, now = self.processes[request.process], moment(at_s).monotonic_s
         if answer.failure is None:
             learning.health.on_success(endpoint.id, now, answer.ttft_ms, answer.speed_tps)
-            learning.on_answer(endpoint.id, request.facts, answer.usage, now)
+            facts = request.facts
+            learning.on_answer(endpoint.id, facts.key_id, facts, answer.usage, now)
         else:
             learning.health.on_failure(endpoint.id, now, answer.failure, None)
 

@@ -84,17 +84,17 @@ def test_memory_of_lengths_is_bounded() -> None:
 
 def answered(learning: Learning, times: int, **usage: object) -> None:
     for _ in range(times):
-        learning.on_answer(1, facts(key_id=3), Usage(**usage), NOW)  # type: ignore[arg-type]
+        learning.on_answer(1, 3, facts(), Usage(**usage), NOW)  # type: ignore[arg-type]
 
 
 def test_facts_get_the_output_that_is_usual_for_their_key() -> None:
     learning = Learning(health())
-    asked = facts(key_id=3, output_tokens=DEFAULT_OUTPUT_TOKENS)
-    assert learning.expecting(asked) is asked
+    asked = facts(output_tokens=DEFAULT_OUTPUT_TOKENS)
+    assert learning.expecting(asked, 3) is asked
     answered(learning, 100, output_total=3000)
-    assert learning.expecting(asked).output_tokens == pytest.approx(3000, rel=0.1)
+    assert learning.expecting(asked, 3).output_tokens == pytest.approx(3000, rel=0.1)
     capped = msgspec.structs.replace(asked, max_output_tokens=100, output_tokens=100)
-    assert learning.expecting(capped) is capped
+    assert learning.expecting(capped, 3) is capped
 
 
 def test_our_own_estimates_teach_nothing() -> None:
@@ -102,8 +102,17 @@ def test_our_own_estimates_teach_nothing() -> None:
     answered(
         learning, 50, output_total=9000, cache_read=0, input_total=10, source=UsageSource.ESTIMATED
     )
-    assert learning.expecting(facts(key_id=3)).output_tokens == facts().output_tokens
+    assert learning.expecting(facts(), 3).output_tokens == facts().output_tokens
     assert learning.tell(NOW) == b""
+
+
+def test_only_chat_has_answers_of_a_length() -> None:
+    learning = Learning(health())
+    learning.on_answer(1, 3, facts(kind="embedding"), Usage(output_total=0, input_total=9), NOW)
+    assert learning.tell(NOW) == b""
+    answered(learning, 100, output_total=3000)
+    asked = facts(kind="embedding")
+    assert learning.expecting(asked, 3) is asked
 
 
 CACHING = msgspec.structs.replace(
@@ -149,7 +158,7 @@ def test_all_of_it_is_told_to_the_other_processes() -> None:
     numbers = ours.health.numbers(CACHING, 5000.0)
     assert numbers.cached_share == pytest.approx(0.7, abs=0.05)
     assert numbers.valid_rate < 0.3
-    assert ours.expecting(facts(key_id=3)).output_tokens == pytest.approx(3000, rel=0.15)
+    assert ours.expecting(facts(), 3).output_tokens == pytest.approx(3000, rel=0.15)
 
 
 # --- form ------------------------------------------------------------------------------------------
