@@ -20,6 +20,7 @@ from routing.batches.service import BatchService
 from routing.gateway.app import PREFIX, GatewayApp
 from routing.gateway.asgi import AsgiSink, Receive, Scope, Send
 from routing.gateway.service import Gateway
+from routing.health_keeper import HealthKeeper
 from routing.lease_keeper import LeaseKeeper
 from routing.snapshots import SnapshotWatcher
 
@@ -39,6 +40,7 @@ class Application:
         self.database = database_of(hub)
         self.watcher: SnapshotWatcher | None = None
         self.keeper: LeaseKeeper | None = None
+        self.health_keeper: HealthKeeper | None = None
         self.gateway: Gateway | None = None
         self.gateway_app: GatewayApp | None = None
         self.responses = response_store(hub, self.database)
@@ -98,6 +100,8 @@ class Application:
         self.keeper = LeaseKeeper(self.database)
         await self.keeper.start()
         self.gateway = build_gateway(self.hub, self.watcher, self.keeper, self.idempotency)
+        self.health_keeper = HealthKeeper(self.database, self.gateway.learning)
+        await self.health_keeper.start()
         await self.gateway.start()
         if self.serves_gateway:
             freeze_what_lives_on()
@@ -114,6 +118,8 @@ class Application:
             await self.gateway.stop()
         if self.batches is not None:
             await self.batches.stop()
+        if self.health_keeper is not None:
+            await self.health_keeper.stop()
         if self.keeper is not None:
             await self.keeper.stop()
         if self.watcher is not None:

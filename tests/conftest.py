@@ -24,15 +24,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Pages are opened last: Playwright keeps a loop running in this thread until it is closed, and no
     asynchronous test can run beside it.
     """
-    for item in items:
-        if opens_pages(item):
-            item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("pages"))
-        elif shares_the_hub(item):
-            item.add_marker(pytest.mark.xdist_group("hub"))
-        elif "launch" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("launch"))
     items.sort(key=lambda item: (opens_pages(item), not shares_the_hub(item)))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if opens_pages(item):
+        item.add_marker(pytest.mark.browser)
+        item.add_marker(pytest.mark.xdist_group("pages"))
+    elif shares_the_hub(item):
+        item.add_marker(pytest.mark.xdist_group("hub"))
+    elif "launch" in item.path.parts:
+        item.add_marker(pytest.mark.xdist_group("launch"))
 
 
 def opens_pages(item: pytest.Item) -> bool:

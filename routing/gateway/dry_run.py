@@ -42,6 +42,7 @@ async def decide(
     call, facts = await _read(gateway, caller, body, headers, kind, surface)
     policy = choose_policy(facts, caller, gateway.snapshot)
     facts = facts_for(policy, facts, caller, call.body, headers)
+    facts = gateway.learning.expecting(facts, caller.key_id)
     now = Moment(gateway.monotonic(), dt.datetime.fromtimestamp(gateway.wall(), dt.UTC))
     try:
         planned = plan(facts, policy, gateway.snapshot, gateway.health, now, gateway.rng)

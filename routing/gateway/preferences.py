@@ -202,22 +202,26 @@ def facts_for(
     `x-panelboard-tags`, separated by commas, and from a list `metadata.tags`.
     """
     document = policy.document
-    if not (document.rules or document.stable_by or document.require_parameters):
+    conversation = _conversation(body, headers)
+    if not (conversation or document.rules or document.stable_by or document.require_parameters):
         return facts
     settings, sent = (document, *policy.variants), dict(headers)
     more: Fields = {}
     if document.rules:
         more["tags"] = _tags(body, sent)
-    if any(one.stable_by for one in settings):
+    if any(one.stable_by or one.sticky_s for one in settings):
         more["key_id"] = caller.key_id
-        more["conversation"] = _conversation(body, sent)
+        more["conversation"] = conversation
     if any(one.require_parameters for one in settings):
         more["parameters"] = frozenset(body)
-    return msgspec.structs.replace(facts, **more)
+    return msgspec.structs.replace(facts, **more) if more else facts
 
 
-def _conversation(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> str:
-    named = headers.get(b"x-session-id", b"").decode("latin-1") or body.get("prompt_cache_key")
+def _conversation(body: Mapping[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == b"x-session-id" and value:
+            return value.decode("latin-1")[:MAX_LABEL_CHARS]
+    named = body.get("prompt_cache_key")
     return named[:MAX_LABEL_CHARS] if isinstance(named, str) else ""
 
 

@@ -177,7 +177,10 @@ class Scribe:
         if ttft_ms is not None:  # a stream
             output_tokens = money.usage.output_total
             speed_tps = output_speed_tps(output_tokens, ttft_ms, finish.last_chunk_ms)
-        gateway.health.on_success(attempt.endpoint.id, now, ttft_ms, speed_tps)
+        endpoint_id, caller = attempt.endpoint.id, self.caller
+        gateway.health.on_success(endpoint_id, now, ttft_ms, speed_tps)
+        if caller.kind != "probe":
+            gateway.learning.on_answer(endpoint_id, caller.key_id, self.facts, money.usage, now)
 
     def failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """The attempt failed; the request may go on."""

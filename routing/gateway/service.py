@@ -21,6 +21,7 @@ from routing.core.decision import Decision, to_json
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.health import HealthBook
 from routing.core.ids import new_request_id, request_id_text
+from routing.core.learning import Learning
 from routing.core.limits import Limiter
 from routing.core.memo import PlanMemo
 from routing.core.moment import Moment
@@ -105,6 +106,7 @@ class Gateway:
         self.monotonic = monotonic
         self.wall = wall
         self.health = HealthBook(self.rng)
+        self.learning = Learning(self.health)
         self.retries = RetryBudgets(self.health)
         self.refused_keys = RefusedKeys()
         self.overload = Overload()
@@ -302,7 +304,8 @@ class Gateway:
     ) -> None:
         snapshot = self.snapshots.current
         policy = choose_policy(facts, scribe.caller, snapshot)
-        scribe.facts = facts = facts_for(policy, facts, scribe.caller, call.body, headers)
+        facts = facts_for(policy, facts, scribe.caller, call.body, headers)
+        scribe.facts = facts = self.learning.expecting(facts, scribe.caller.key_id)
         moment = Moment(self.monotonic(), scribe.started_utc)
         try:
             planned = self.plans.plan(facts, policy, snapshot, self.health, moment, self.rng)

@@ -149,6 +149,11 @@ class Trying:
         attempt.status = answer.status
         attempt.headers_at = self.scribe.gateway.monotonic()
         attempt.provider_request_id = adapter.request_id_of(attempt.endpoint, answer.headers)
+        gateway, endpoint_id = self.scribe.gateway, attempt.endpoint.id
+        if gateway.health.wants_headers(endpoint_id, attempt.headers_at):
+            gateway.health.on_headers(
+                endpoint_id, attempt.headers_at, gateway.wall(), answer.headers
+            )
         if not 200 <= answer.status < 300:
             body = await answer.read(MAX_ERROR_BYTES)
             raise adapter.read_error(attempt.endpoint, answer.status, answer.headers, body)

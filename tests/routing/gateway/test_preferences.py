@@ -106,7 +106,8 @@ A_RULE = (Rule(Match(tags=("night",)), {"stable_by": "conversation"}),)
 
 def test_a_policy_that_looks_at_nothing_more_leaves_the_facts_alone() -> None:
     plain = facts()
-    assert facts_for(EMPTY_POLICY, plain, CALLER, BODY, HEADERS) is plain
+    assert facts_for(policy(sticky_s=0), plain, CALLER, BODY, HEADERS) is plain
+    assert facts_for(EMPTY_POLICY, plain, CALLER, {}, []) is plain
 
 
 def test_tags_come_from_the_header_and_the_metadata() -> None:
