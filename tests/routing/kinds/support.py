@@ -64,7 +64,10 @@ def record_of(slug: str, upstream_model: str) -> Record:
 
 def sheet_of(record: Record) -> PriceSheet:
     rows = enumerate(record["prices"], 1)
-    return PriceSheet(factories.price(row["meter"], row["usd"], number) for number, row in rows)
+    return PriceSheet(
+        factories.price(row["meter"], row["usd"], number, service_tier=row.get("service_tier", ""))
+        for number, row in rows
+    )
 
 
 def endpoint_of(record: Record, base_url: str = "", number: int = 1, **quirks: Any) -> Endpoint:
