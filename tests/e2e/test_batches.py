@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import openai
 import pytest
 from openai import OpenAI
 from openai.types import Batch, FileObject
 
+from routing.core.ids import unix_ms_of
 from tests.support.hub_tools import MODEL, SimulatorControl, money
 from tests.support.running_hub import ROOT, RunningHub, data_folder, own_environment
 
@@ -197,12 +199,19 @@ def kill_one_after_another(
     return batch, killed
 
 
-def in_the_log(hub: RunningHub, count: int) -> dict[str, list[list[Any]]]:
-    """The rows of batches, once the recorder has shipped as many as there must be."""
+def in_the_log(hub: RunningHub, count: int, since_ms: int) -> dict[str, list[list[Any]]]:
+    """The rows of batches since a moment, once the recorder has shipped as many as there must be.
+
+    An id tells when its request began, so that those of other tests are left out.
+    """
     deadline = time.monotonic() + 60
     while True:
         printed = hub.manage("shell", "--verbosity", "0", "-c", IN_THE_LOG)
-        found: dict[str, list[list[Any]]] = json.loads(printed.strip().splitlines()[-1])
+        every: dict[str, list[list[Any]]] = json.loads(printed.strip().splitlines()[-1])
+        found = {
+            kind: [row for row in rows if unix_ms_of(UUID(row[0])) >= since_ms]
+            for kind, rows in every.items()
+        }
         if len(found["requests"]) >= count:
             return found
         assert time.monotonic() < deadline, f"{len(found['requests'])} of {count} in the log"
@@ -215,7 +224,7 @@ def test_every_line_is_asked_answered_and_charged_once_though_workers_are_killed
     text = "".join(map(chat_line, range(LINES)))
     with SimulatorControl(batch_hub.simulator_url) as simulator:
         simulator.http.delete("/_control/journal")
-        began = time.monotonic()
+        began, began_ms = time.monotonic(), int(time.time() * 1000)
         batch, killed = kill_one_after_another(
             batch_client, start(batch_client, text), batch_workers
         )
@@ -231,7 +240,7 @@ def test_every_line_is_asked_answered_and_charged_once_though_workers_are_killed
     ids = {answer["response"]["request_id"] for answer in answers}
     assert len(ids) == LINES
     assert Counter(row["request_id"].rpartition("-")[0] for row in journal) == Counter(ids)
-    log = in_the_log(batch_hub, LINES)
+    log = in_the_log(batch_hub, LINES, began_ms)
     assert Counter(row[0] for row in log["requests"]) == Counter(ids)
     assert Counter(row[0] for row in log["attempts"]) == Counter(ids)
     assert {row[2] for row in log["attempts"]} == {"ok"}

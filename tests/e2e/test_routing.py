@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -42,6 +44,19 @@ def answered_by(http: httpx.Client, **body: Any) -> str:
     return answer.headers["x-panelboard-provider"]
 
 
+def answered_and_held_back(http: httpx.Client, **body: Any) -> tuple[str, set[str]]:
+    """Who answered, and whom a brake held back: other tests have providers fail and refuse."""
+    explain = {"x-panelboard-explain": "1"}
+    answer = http.post("/v1/chat/completions", json=chat_body(**body), headers=explain)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    decision = json.loads(answer.headers["x-panelboard-decision"])
+    excluded = {one["provider"]: one["excluded"] for one in decision["candidates"]}
+    assert set(excluded.values()) <= {None, "breaker_open", "cooling_down", "capacity_cap"}
+    return answer.headers["x-panelboard-provider"], {
+        slug for slug, code in excluded.items() if code
+    }
+
+
 def test_a_new_hub_measures_every_chat_endpoint_by_itself(http: httpx.Client) -> None:
     deadline = time.monotonic() + MEASURED_WITHIN_S
     while unmeasured := [
@@ -55,14 +70,21 @@ def test_a_new_hub_measures_every_chat_endpoint_by_itself(http: httpx.Client) ->
 
 
 def test_fastest_picks_the_highest_throughput_of_the_listing(http: httpx.Client) -> None:
-    speeds = measured(http, "throughput")
-    assert answered_by(http, model=f"{MODEL}:fastest") == max(speeds, key=speeds.__getitem__)
+    before = measured(http, "throughput")
+    picked, held_back = answered_and_held_back(http, model=f"{MODEL}:fastest")
+    after = measured(http, "throughput")  # probes go on meanwhile
+    assert picked in {best(max, before, held_back), best(max, after, held_back)}
 
 
 def test_lowest_latency_picks_the_earliest_first_token_of_the_listing(http: httpx.Client) -> None:
-    waits = measured(http, "first_token_latency_ms")
-    quickest = min(waits, key=waits.__getitem__)
-    assert answered_by(http, model=f"{MODEL}:lowest-latency") == quickest
+    before = measured(http, "first_token_latency_ms")
+    picked, held_back = answered_and_held_back(http, model=f"{MODEL}:lowest-latency")
+    after = measured(http, "first_token_latency_ms")
+    assert picked in {best(min, before, held_back), best(min, after, held_back)}
+
+
+def best(choose: Callable[..., str], figures: dict[str, float], held_back: set[str]) -> str:
+    return choose(figures.keys() - held_back, key=figures.__getitem__)
 
 
 def test_cheapest_picks_the_lowest_price_for_this_requests_tokens(http: httpx.Client) -> None:
