@@ -44,8 +44,8 @@ def answered_by(http: httpx.Client, **body: Any) -> str:
     return answer.headers["x-panelboard-provider"]
 
 
-def answered_and_held_back(http: httpx.Client, **body: Any) -> tuple[str, set[str]]:
-    """Who answered, and whom a brake held back: other tests have providers fail and refuse."""
+def asked_first_and_held_back(http: httpx.Client, **body: Any) -> tuple[str, set[str]]:
+    """Who was asked first, and whom a brake held back: other tests have providers fail."""
     explain = {"x-panelboard-explain": "1"}
     answer = http.post("/v1/chat/completions", json=chat_body(**body), headers=explain)
     assert answer.status_code == httpx.codes.OK, answer.text
@@ -71,14 +71,14 @@ def test_a_new_hub_measures_every_chat_endpoint_by_itself(http: httpx.Client) ->
 
 def test_fastest_picks_the_highest_throughput_of_the_listing(http: httpx.Client) -> None:
     before = measured(http, "throughput")
-    picked, held_back = answered_and_held_back(http, model=f"{MODEL}:fastest")
+    picked, held_back = asked_first_and_held_back(http, model=f"{MODEL}:fastest")
     after = measured(http, "throughput")  # probes go on meanwhile
     assert picked in {best(max, before, held_back), best(max, after, held_back)}
 
 
 def test_lowest_latency_picks_the_earliest_first_token_of_the_listing(http: httpx.Client) -> None:
     before = measured(http, "first_token_latency_ms")
-    picked, held_back = answered_and_held_back(http, model=f"{MODEL}:lowest-latency")
+    picked, held_back = asked_first_and_held_back(http, model=f"{MODEL}:lowest-latency")
     after = measured(http, "first_token_latency_ms")
     assert picked in {best(min, before, held_back), best(min, after, held_back)}
 
