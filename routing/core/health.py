@@ -29,11 +29,13 @@ from routing.core.errors import (
     FailureClass,
 )
 from routing.core.measures import Z95, DecayedMean, Numbers
+from routing.core.peers import numbers_among_peers
 from routing.core.rate_headers import read_allowances
 from routing.core.sightings import Sighting
 
 __all__ = ["HALF_LIFE_S", "REBASE_S", "RETRY_TOKENS", "Z95", "HealthBook", "Numbers"]
 
+REUSE_S = 1.0
 CACHE_PRIOR_KTOKENS = 20.0  # thousands of input tokens that the rollups' share counts as
 VALID_PRIOR = 5.0  # answers of sound form that are assumed of every endpoint
 STATS_WEIGHT = 20.0  # observations that the rollups count as, at most,
@@ -50,7 +52,7 @@ NEARLY_USED_UP = 0.25  # share of a limit that is left: with more there is nothi
 class HealthBook:
     """One per gateway process. All methods take monotonic seconds."""
 
-    __slots__ = ("_books", "_cache", "_rng", "changes", "conversations")
+    __slots__ = ("_books", "_cache", "_figures", "_rng", "changes", "conversations")
 
     def __init__(self, rng: Random) -> None:
         self.changes = 0  # grows whenever a brake is put on or let go by an event
@@ -58,6 +60,7 @@ class HealthBook:
         self._rng = rng
         self._books: dict[int, EndpointHealth] = {}
         self._cache: dict[int, tuple[float, Endpoint, Numbers]] = {}
+        self._figures: dict[str, tuple[float, Sequence[Endpoint], Sequence[Numbers]]] = {}
 
     def of(self, endpoint_id: int) -> EndpointHealth:
         book = self._books.get(endpoint_id)
@@ -65,10 +68,26 @@ class HealthBook:
             book = self._books[endpoint_id] = EndpointHealth()
         return book
 
+    def figures(self, endpoints: Sequence[Endpoint], now: float) -> Sequence[Numbers]:
+        """What endpoints of one model are ranked by, and shown with: their numbers among peers.
+
+        All of the model's endpoints are to be given, whichever a request can use, so that every
+        reader sees the same. Worked out at most once a second.
+        """
+        if not endpoints:
+            return ()
+        model = endpoints[0].model.name
+        known = self._figures.get(model)
+        if known is not None and now - known[0] < REUSE_S and known[1] is endpoints:
+            return known[2]
+        fresh = numbers_among_peers([self.numbers(endpoint, now) for endpoint in endpoints])
+        self._figures[model] = (now, endpoints, fresh)
+        return fresh
+
     def numbers(self, endpoint: Endpoint, now: float) -> Numbers:
-        """Worked out at most once a second per endpoint: ranking reads it for every request."""
+        """Of one endpoint for itself. Worked out at most once a second."""
         cached = self._cache.get(endpoint.id)
-        if cached is not None and now - cached[0] < 1.0 and cached[1] is endpoint:
+        if cached is not None and now - cached[0] < REUSE_S and cached[1] is endpoint:
             return cached[2]
         fresh = self._work_out(endpoint, now)
         self._cache[endpoint.id] = (now, endpoint, fresh)
@@ -245,6 +264,7 @@ class HealthBook:
     def forget_missing(self, endpoint_ids: frozenset[int]) -> None:
         """Called when the snapshot changes, so that memory stays bounded."""
         self.changes += 1
+        self._figures.clear()
         for gone in set(self._books) - endpoint_ids:
             del self._books[gone]
             self._cache.pop(gone, None)

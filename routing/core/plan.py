@@ -25,7 +25,6 @@ from routing.core.refusal import BRAKES, NoEndpointLeft, refusal
 from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
 from routing.core.steps import (
     CanaryPlaces,
-    among_peers,
     canary_fork,
     exploring_fork,
     groups,
@@ -148,10 +147,8 @@ class _Planner:
 
     def add_model(self, endpoints: Sequence[Endpoint]) -> None:
         now, health, exclude = self.moment.monotonic_s, self.health, self.filters.exclude
-        for endpoint in endpoints:
-            numbers = health.numbers(endpoint, now)
-            if self.needs_form:
-                numbers = _of_sound_form(numbers)
+        for endpoint, found in zip(endpoints, health.figures(endpoints, now), strict=True):
+            numbers = _of_sound_form(found) if self.needs_form else found
             cost_pico = self._expected_cost_pico(endpoint, numbers.cached_share)
             candidate = Eligible(endpoint, cost_pico, numbers)
             verdict = exclude(endpoint)
@@ -242,7 +239,6 @@ class _Planner:
         eligible, self.eligible = self.eligible, []
         if not eligible:
             return
-        eligible = among_peers(eligible)
         self._choose_shadow(eligible)
         canary = self._canary(eligible)
         may_explore = canary is None and not self._has_wishes() and not self.groups

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from routing.core.draw import Fork, Group
 from routing.core.objectives import Eligible, Ranking
-from routing.core.peers import numbers_among_peers
 
 
 def groups(eligible: Sequence[Eligible], ranking: Ranking, tier: Sequence[int]) -> list[Group]:
@@ -22,17 +21,6 @@ def groups(eligible: Sequence[Eligible], ranking: Ranking, tier: Sequence[int]) 
     if len(drawn) < len(tier):
         groups.append(Group(tuple([eligible[i].endpoint for i in tier if weights[i] <= 0])))
     return groups
-
-
-def among_peers(eligible: list[Eligible]) -> list[Eligible]:
-    numbers = [candidate.numbers for candidate in eligible]
-    drawn = numbers_among_peers(numbers)
-    if drawn is numbers:
-        return eligible
-    return [
-        Eligible(candidate.endpoint, candidate.cost_pico, found)
-        for candidate, found in zip(eligible, drawn, strict=True)
-    ]
 
 
 def exploring_fork(

@@ -14,7 +14,7 @@ import msgspec
 
 from routing.core.catalog import Endpoint, Model, Snapshot
 from routing.core.errors import HubError
-from routing.core.health import HealthBook
+from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
 from routing.core.names import find_model, near_models
 from routing.core.usage import Meter
@@ -51,6 +51,7 @@ def model_body(path_id: str, snapshot: Snapshot, health: HealthBook, moment: Mom
 def model_entry(
     model: Model, endpoints: tuple[Endpoint, ...], health: HealthBook, moment: Moment
 ) -> dict[str, Any]:
+    found = health.figures(endpoints, moment.monotonic_s)
     return {
         "id": model.name,
         "object": "model",
@@ -62,16 +63,17 @@ def model_entry(
             "output_modalities": list(model.output_modalities),
         },
         "providers": [
-            provider_entry(endpoint, health, moment)
-            for endpoint in endpoints
+            provider_entry(endpoint, numbers, health, moment)
+            for endpoint, numbers in zip(endpoints, found, strict=True)
             if endpoint.credentials and (endpoint.prices or endpoint.is_free)
         ],
     }
 
 
-def provider_entry(endpoint: Endpoint, health: HealthBook, moment: Moment) -> dict[str, Any]:
+def provider_entry(
+    endpoint: Endpoint, numbers: Numbers, health: HealthBook, moment: Moment
+) -> dict[str, Any]:
     """Fields without a value are left out, as on the Hugging Face router."""
-    numbers = health.numbers(endpoint, moment.monotonic_s)
     is_open = health.of(endpoint.id).breaker.allows(moment.monotonic_s)
     entry = {
         "provider": endpoint.provider.slug,
