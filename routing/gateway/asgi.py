@@ -113,7 +113,7 @@ class Sink(Protocol):
         ...
 
     def watch(self, on_gone: Callable[[], object]) -> None:
-        """Has `on_gone` called when the client leaves, or has left. May be called again and again."""
+        """Has `on_gone` called when the client leaves, or has left. The latest one asked for counts."""
         ...
 
     async def start(
@@ -154,8 +154,10 @@ class AsgiSink:
 
     def watch(self, on_gone: Callable[[], object]) -> None:
         # Costs a task, so the caller asks only for what takes longer than a moment.
-        if self._watcher is None and not self.finished:
-            self._on_gone = on_gone
+        self._on_gone = on_gone
+        if self.gone:  # it left before, when somebody else watched
+            on_gone()
+        elif self._watcher is None and not self.finished:
             self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
 
     async def _wait_for_disconnect(self) -> None:
