@@ -21,7 +21,6 @@ from routing.batches import lines
 from routing.batches.desk import LineDesk
 from routing.batches.lines import Keep, Take
 from routing.batches.preparing import prepare
-from routing.batches.threads import DatabaseAway
 from routing.core.batches import LineEnd, LineJob, pause_s
 from routing.core.catalog import Caller
 from routing.core.errors import FailureClass, HubError, UpstreamError
@@ -32,6 +31,7 @@ from routing.gateway.exchange import STOPPING
 from routing.gateway.recording import Money, outcome_of
 from routing.gateway.scribe import Scribe
 from routing.gateway.service import Gateway, outcome_of_error
+from routing.services.database_work import DatabaseUnavailable
 from routing.services.sealing import Keyring
 from routing.surfaces.base import Asker, Surface
 
@@ -82,7 +82,7 @@ class Answering:
         try:
             if not await self.desk.take(take):
                 return LineEnd.NOT_YOURS
-        except DatabaseAway:
+        except DatabaseUnavailable:
             return LineEnd.BUSY
         line = _Line(self, job, request_id)
         caller = gateway.snapshot.callers.get(job.key_digest)

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 from routing.batches import lines
 from routing.batches.lines import Keep, Take
-from routing.batches.threads import DatabaseAway, DatabaseThreads
 from routing.core.cursor import Cursor
+from routing.services.database_work import DatabaseTransactions, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _Asked = tuple[Take, asyncio.Future[bool]] | tuple[Keep, asyncio.Future[bool]]
 
 class LineDesk:
     def __init__(
-        self, threads: DatabaseThreads, monotonic: Callable[[], float] = time.monotonic
+        self, threads: DatabaseTransactions, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.process = uuid4()
         self._threads = threads
@@ -59,7 +59,7 @@ class LineDesk:
         self._task = None
 
     async def take(self, wanted: Take) -> bool:
-        """Whether the line is this process's now. Raises DatabaseAway: then it may be or not."""
+        """Whether the line is this process's now. Raises DatabaseUnavailable: then it may be or not."""
         if await self._ask(wanted):
             self._running.add(wanted.line_id)
             return True
@@ -89,7 +89,7 @@ class LineDesk:
                 await self._renew()
                 while self._asked:
                     await self._round()
-            except DatabaseAway as exc:
+            except DatabaseUnavailable as exc:
                 self._refuse_takes(exc)
                 await asyncio.sleep(PAUSE_S)
                 self._wake.set()
@@ -117,8 +117,8 @@ class LineDesk:
         await self._threads.run(lambda cursor: lines.renew(cursor, self.process, running))
         self._renew_at = now + RENEW_S
 
-    def _refuse_takes(self, problem: DatabaseAway) -> None:
+    def _refuse_takes(self, problem: DatabaseUnavailable) -> None:
         for wanted, future in self._asked:
             if isinstance(wanted, Take) and not future.done():
-                future.set_exception(DatabaseAway(str(problem)))
+                future.set_exception(DatabaseUnavailable(str(problem)))
         self._asked = [one for one in self._asked if isinstance(one[0], Keep)]

@@ -29,7 +29,7 @@ class NativeBatches:
 
     async def step(self) -> bool:
         """Decides for one batch, or does one step of one that is at a provider. False where
-        nothing is due. Raises DatabaseAway."""
+        nothing is due. Raises DatabaseUnavailable."""
         if await self._threads.run(self._decide_one, native_store.STEP_S):
             return True
         one = await self._threads.run(native_store.take_due)

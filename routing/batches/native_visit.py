@@ -25,7 +25,6 @@ from routing.batches.lines import Keep
 from routing.batches.native_formats import FORMATS, Answer, Entry, Format, Send, Status
 from routing.batches.native_store import AtProvider, NativeLine
 from routing.batches.preparing import Prepared, prepare
-from routing.batches.threads import DatabaseThreads
 from routing.core.batches import Ended, body_of
 from routing.core.catalog import Caller, Endpoint, Snapshot
 from routing.core.cursor import Cursor
@@ -40,6 +39,7 @@ from routing.gateway.preferences import facts_for
 from routing.gateway.scribe import Scribe
 from routing.gateway.service import Gateway, outcome_of_error
 from routing.gateway.upstream.base import UpstreamRequest
+from routing.services.database_work import DatabaseTransactions
 from routing.services.sealing import Keyring
 from routing.surfaces.base import Asker, Surface
 
@@ -59,7 +59,7 @@ MOST_SUBMISSIONS = 5
 class Tools(NamedTuple):
     """`new_gateway` makes one that is never started: for its upstream client and its spool."""
 
-    threads: DatabaseThreads
+    threads: DatabaseTransactions
     keyring: Keyring
     new_gateway: Callable[[Snapshot], Gateway]
     surfaces: Mapping[str, Surface]

@@ -13,13 +13,13 @@ from uuid import UUID
 from routing.adapters.base import Headers, header
 from routing.adapters.kinds.multipart import BadForm
 from routing.batches import files, requests
-from routing.batches.threads import DatabaseAway, DatabaseThreads
 from routing.batches.uploads import FormStream, LineSplitter
 from routing.core.batches import KEPT_S, BadLine, LineCheck
 from routing.core.cursor import Cursor
 from routing.core.errors import HubError
 from routing.gateway.asgi import ClientGone, Receive, body_late
 from routing.gateway.preferences import bad_request
+from routing.services.database_work import DatabaseTransactions, DatabaseUnavailable
 from routing.services.sealing import Keyring
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Receiving:
 
     def __init__(
         self,
-        threads: DatabaseThreads,
+        threads: DatabaseTransactions,
         keyring: Keyring,
         project_id: int,
         file_id: UUID,
@@ -152,13 +152,13 @@ class Receiving:
         """What is not dropped now is, some hours later, with other uploads that nobody finished."""
         file = self._file
         if begun:
-            with suppress(DatabaseAway):
+            with suppress(DatabaseUnavailable):
                 await self._threads.run(lambda cursor: files.drop(cursor, file.id, file.project_id))
 
     async def _ask(self, work: Callable[[Cursor], T]) -> T:
         try:
             return await self._threads.run(work)
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             log.warning("an upload cannot be stored: %s", exc)
             raise requests.unavailable() from None
 

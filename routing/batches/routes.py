@@ -15,7 +15,6 @@ from routing.batches import book, files, requests
 from routing.batches.answering import Answering
 from routing.batches.receiving import Receiving
 from routing.batches.shapes import batch_object, file_object, page
-from routing.batches.threads import DatabaseAway, DatabaseThreads
 from routing.core.batches import (
     BATCH,
     FILE,
@@ -31,6 +30,7 @@ from routing.core.ids import uuid7
 from routing.gateway.asgi import AsgiSink, Receive, Scope, Send, read_body
 from routing.gateway.errors import JSON_HEADERS
 from routing.gateway.service import Gateway
+from routing.services.database_work import DatabaseTransactions, DatabaseUnavailable
 from routing.services.sealing import CannotOpen, Keyring
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class BatchRoutes:
     def __init__(
         self,
         gateway: Gateway,
-        threads: DatabaseThreads,
+        threads: DatabaseTransactions,
         keyring: Keyring,
         answering: Answering,
         max_file_bytes: int,
@@ -118,7 +118,7 @@ class BatchRoutes:
         """Raises HubError 503."""
         try:
             return await self._threads.run(work)
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             log.warning("files and batches cannot be reached: %s", exc)
             raise requests.unavailable() from None
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from routing.batches.answering import Answering
 from routing.batches.desk import LineDesk
 from routing.batches.routes import BATCHES, FILES, BatchRoutes
-from routing.batches.threads import DatabaseThreads
 from routing.gateway.asgi import Receive, Scope, Send
 from routing.gateway.service import Gateway
+from routing.services.database_work import DatabaseTransactions
 from routing.services.sealing import Keyring
 from routing.snapshots.connection import Database
 from routing.surfaces.base import Surface
@@ -28,7 +28,7 @@ class BatchService:
         keyring: Keyring,
         max_file_bytes: int,
     ) -> None:
-        self._threads = DatabaseThreads(database)
+        self._threads = DatabaseTransactions(database, "batches")
         self._desk = LineDesk(self._threads)
         answering = Answering(gateway, surfaces, self._desk, keyring)
         self._routes = BatchRoutes(gateway, self._threads, keyring, answering, max_file_bytes)

@@ -20,9 +20,9 @@ import msgspec
 from routing.batches import ending, files, lines, runners
 from routing.batches.lines import Claimed, Work
 from routing.batches.native import NativeBatches
-from routing.batches.threads import DatabaseAway, DatabaseThreads
 from routing.core.batches import LineEnd, LineJob, body_of, pack_job, signature
 from routing.core.cursor import Cursor
+from routing.services.database_work import DatabaseTransactions, DatabaseUnavailable
 from routing.services.sealing import CannotOpen, Keyring
 from routing.snapshots.connection import Database
 
@@ -39,7 +39,7 @@ BUSY_PAUSE_S = 1.0
 AWAY_PAUSE_S = 3.0
 
 NewId = Callable[[], UUID]
-NewNatives = Callable[[DatabaseThreads], NativeBatches]
+NewNatives = Callable[[DatabaseTransactions], NativeBatches]
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Worker:
     ) -> None:
         self.holder = uuid4()
         self._settings = settings
-        self._threads = DatabaseThreads(database)
+        self._threads = DatabaseTransactions(database, "batches")
         self._keyring = keyring
         self._new_id = new_id
         self._place = place
@@ -134,7 +134,7 @@ class Worker:
 
     async def _hold(self, now: float) -> None:
         slot, token = self._place
-        with suppress(DatabaseAway):
+        with suppress(DatabaseUnavailable):
             found = await self._threads.run(lambda cursor: runners.hold(cursor, slot, token))
             self._has_place, self._has_work = found is not None, bool(found)
             self._hold_at = now + HOLD_S
@@ -150,7 +150,7 @@ class Worker:
                 pass
             while await self._threads.run(self._end_one, STEP_WITHIN_S):
                 pass
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             log.warning("batches have to wait for the database: %s", exc)
         except CannotOpen as exc:
             log.warning("the answers of a batch cannot be read: %s", exc)
@@ -170,7 +170,7 @@ class Worker:
             return False
         try:
             work = await self._threads.run(lambda cursor: lines.claim(cursor, self.holder, free))
-        except DatabaseAway:
+        except DatabaseUnavailable:
             return False
         if work is None or not work.lines:
             return False
@@ -185,12 +185,12 @@ class Worker:
         try:
             job = await self._job(work, line)
             pause_s = await self._post(client, pack_job(job))
-        except (DatabaseAway, CannotOpen, httpx.HTTPError) as exc:
+        except (DatabaseUnavailable, CannotOpen, httpx.HTTPError) as exc:
             log.info("line %d is not handed over: %s", line.id, exc)
         if pause_s is None:
             return
         back = pause_s
-        with suppress(DatabaseAway):
+        with suppress(DatabaseUnavailable):
             # Changes nothing where a gateway has the line by now.
             await self._threads.run(
                 lambda cursor: lines.give_back(cursor, self.holder, [line.id], back)

@@ -16,7 +16,6 @@ from routing.batches import book, files, runners
 from routing.batches.native import NativeBatches
 from routing.batches.native_visit import Tools
 from routing.batches.runners import QUEUED_S as QUEUED_S
-from routing.batches.threads import DatabaseThreads
 from routing.batches.work import Settings, Worker
 from routing.core.catalog import Snapshot
 from routing.core.ids import uuid7
@@ -25,6 +24,7 @@ from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
 from routing.services.credentials import keyring
+from routing.services.database_work import DatabaseTransactions
 from routing.services.probes import FrozenSnapshots
 from routing.snapshots import read_snapshot
 from routing.snapshots.connection import Database
@@ -76,7 +76,7 @@ def _worker(place: tuple[int, UUID]) -> Worker:
     )
 
 
-def _natives(threads: DatabaseThreads) -> NativeBatches:
+def _natives(threads: DatabaseTransactions) -> NativeBatches:
     surfaces = {"/v1/messages": MessagesSurface(), "/v1/completions": CompletionsSurface()}
     tools = Tools(threads, keyring(), _gateway, surfaces, _new_id)
     return NativeBatches(tools, partial(read_snapshot, keyring=keyring()))

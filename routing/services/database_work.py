@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 import psycopg
@@ -20,10 +21,14 @@ from routing.core.cursor import Cursor
 from routing.snapshots.connection import BlockingConnection, Database, cut
 
 THREADS = 4
+PATIENCE_S = 8.0
 MOST_WAITING = 64  # beyond it the database is plainly not keeping up
 PAUSE_S = 5.0  # after a failure, for those who can do without: they shall not wait one by one
 MOST_IDLE_S = 120.0  # an older connection is not used again
 T = TypeVar("T")
+
+
+Begin = Callable[[BlockingConnection], AbstractContextManager[object]]
 
 
 class DatabaseUnavailable(Exception):
@@ -38,10 +43,10 @@ class _Job(Generic[T]):
         self.connection: BlockingConnection | None = None
         self.is_late = False
 
-    def run_on(self, connection: BlockingConnection) -> T:
+    def run_on(self, connection: BlockingConnection, begin: Begin) -> T:
         self.connection = connection
         try:
-            with connection.cursor() as cursor:
+            with begin(connection), connection.cursor() as cursor:
                 return self.work(cursor)
         finally:
             self.connection = None
@@ -52,8 +57,18 @@ class _Job(Generic[T]):
             cut(self.connection)
 
 
+def _statement_by_statement(_: BlockingConnection) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+def _as_one(connection: BlockingConnection) -> AbstractContextManager[object]:
+    return connection.transaction()
+
+
 class DatabaseWork:
-    """`name` is that of its threads."""
+    """Each statement counts by itself. `name` is that of its threads."""
+
+    begin: Begin = staticmethod(_statement_by_statement)
 
     def __init__(
         self, database: Database, name: str, *, monotonic: Callable[[], float] = time.monotonic
@@ -70,8 +85,9 @@ class DatabaseWork:
         """It did not answer a moment ago."""
         return self._monotonic() < self._paused_until
 
-    async def run(self, work: Callable[[Cursor], T], limit_s: float) -> T:
-        """Raises DatabaseUnavailable. `work` may be done twice, and must allow it."""
+    async def run(self, work: Callable[[Cursor], T], limit_s: float = PATIENCE_S) -> T:
+        """Raises DatabaseUnavailable, and what `work` raises. After a broken connection the work
+        is done once more, so it must not do harm twice."""
         if not self._places.acquire(blocking=False):
             raise DatabaseUnavailable("too many requests wait for the database")
         job = _Job(work)
@@ -102,19 +118,18 @@ class DatabaseWork:
         self._paused_until = self._monotonic() + PAUSE_S
 
     def _work(self, job: _Job[T]) -> T:
-        """A kept connection may have ended with a server that was started anew: one more try."""
         kept = self._kept_connection()
         if kept is not None:
             try:
                 return self._work_on(kept, job)
-            except psycopg.OperationalError:
-                if job.is_late:
+            except psycopg.OperationalError:  # it may have ended with a server that came back
+                if job.is_late or not kept.closed:
                     raise
         return self._work_on(self._database.connect_blocking(), job)
 
     def _work_on(self, connection: BlockingConnection, job: _Job[T]) -> T:
         try:
-            return job.run_on(connection)
+            return job.run_on(connection, self.begin)
         finally:
             if not connection.closed:
                 self._idle.append((connection, self._monotonic()))
@@ -128,3 +143,9 @@ class DatabaseWork:
             if self._monotonic() - since < MOST_IDLE_S:
                 return connection
             connection.close()
+
+
+class DatabaseTransactions(DatabaseWork):
+    """What is done in one go counts as a whole or not at all."""
+
+    begin = staticmethod(_as_one)

@@ -11,8 +11,8 @@ import pytest
 from routing.batches import lines
 from routing.batches.desk import LineDesk
 from routing.batches.lines import Keep, Take, Work
-from routing.batches.threads import DatabaseAway, DatabaseThreads
 from routing.core.record import Finish, RequestDone
+from routing.services.database_work import DatabaseTransactions, DatabaseUnavailable
 from routing.snapshots.connection import Database
 from tests.routing.batches.world import PATIENCE_S, World, in_transaction, line, run_sql, until
 from tests.routing.edge.plainly import DATABASE
@@ -143,7 +143,7 @@ async def test_an_answer_waits_at_the_desk_until_postgres_is_back(world: World) 
     holder = uuid4()
     (one,) = (await claimed(world, holder)).lines
     parameters = dict(DATABASE.parameters)
-    threads = DatabaseThreads(Database(parameters))
+    threads = DatabaseTransactions(Database(parameters), "batches")
     desk = LineDesk(threads)
     await desk.start()
     request_id = uuid4()
@@ -154,7 +154,7 @@ async def test_an_answer_waits_at_the_desk_until_postgres_is_back(world: World) 
     keeping = asyncio.create_task(desk.keep(Keep(one.id, one.try_no, request_id, 200, "k", b"x")))
     await asyncio.sleep(0.3)
     assert not keeping.done()
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         await desk.take(Take(one.id, one.try_no, holder, request_id))
     parameters["port"] = right
     async with asyncio.timeout(PATIENCE_S):

@@ -13,12 +13,12 @@ from asgiref.sync import sync_to_async
 from openai.types import Batch
 
 from routing.batches import native_visit
-from routing.batches.threads import DatabaseAway
 from routing.core.record import Intent, RequestDone
 from routing.gateway.upstream.fast import FastUpstream
 from routing.gateway.upstream.guard import AllowList
 from routing.models import Credential, NativeBatch, Provider
 from routing.services import catalog, credentials
+from routing.services.database_work import DatabaseUnavailable
 from routing.services.probes import FrozenSnapshots
 from routing.services.snapshots import load_snapshot
 from routing.simulator.server import ThreadedSimulator
@@ -247,7 +247,7 @@ async def test_answers_that_are_taken_over_twice_are_written_down_under_the_same
     def away_at_first(ended: Any, cursor: Any) -> None:
         calls.append(ended)
         if len(calls) == 1:
-            raise DatabaseAway("gone just now")
+            raise DatabaseUnavailable("gone just now")
         keep(ended, cursor)
 
     monkeypatch.setattr(native_visit, "_keep_lines", away_at_first)

@@ -19,7 +19,6 @@ from django.conf import settings
 from routing.batches.native import NativeBatches
 from routing.batches.native_visit import Tools
 from routing.batches.service import BatchService
-from routing.batches.threads import DatabaseThreads
 from routing.batches.work import Settings, Worker
 from routing.core.catalog import Caller, Snapshot
 from routing.core.cursor import Cursor
@@ -31,6 +30,7 @@ from routing.gateway.upstream.base import UpstreamClient, UpstreamRequest
 from routing.models import ApiKey, Organization, Project
 from routing.services import keys
 from routing.services.credentials import keyring
+from routing.services.database_work import DatabaseTransactions
 from routing.surfaces.completions import CompletionsSurface
 from routing.surfaces.messages.surface import MessagesSurface
 from tests.routing.edge.plainly import DATABASE
@@ -207,7 +207,7 @@ class World:
             transport=httpx.ASGITransport(app=self.app),  # type: ignore[arg-type]
         )
 
-    def _natives(self, threads: DatabaseThreads) -> NativeBatches:
+    def _natives(self, threads: DatabaseTransactions) -> NativeBatches:
         tools = Tools(threads, keyring(), self._recording, self.surfaces, self.new_id)
         return NativeBatches(tools, lambda _: self.gateway.snapshot)
 
