@@ -87,6 +87,9 @@ class Stats(msgspec.Struct, frozen=True):
     weight: float | None = None  # observations, decayed by their age; None: as many as `n`
     speed_p95_tps: float | None = None  # that 95 of 100 answers reach
     cached_share: float | None = None  # of the input tokens, read from the provider's cache
+    valid_share: float | None = None  # of answers with tool calls or a schema: of sound form
+    valid_n: int = 0  # that it rests on
+    valid_weight: float = 0.0  # the same, decayed by their age
 
     @property
     def evidence(self) -> float:

@@ -16,6 +16,7 @@ HALF_LIFE_S = 60.0
 REBASE_S = 100 * HALF_LIFE_S
 SLOW = 10.0  # times the half-life, for what changes seldom and is seen seldom
 RETRY_TOKENS = 10.0
+FORM_PLACE = 4  # of `valid` among the means
 RATE_SPAN_S = 10.0  # over so long or up to twice as long the rate of answers is taken
 LEAST_RATE_SPAN_S = 1.0
 LEAST_RATE_COUNT = 5
@@ -26,6 +27,7 @@ class EndpointHealth:
         "breaker",
         "cached",
         "capacity",
+        "formed",
         "headers_next_at",
         "heard",
         "log_speed",
@@ -53,6 +55,7 @@ class EndpointHealth:
         self.cached = DecayedMean()  # share of the input that was read from the provider's cache
         self.valid = DecayedMean()  # of answers with tool calls or a schema: 1 if they were sound
         self.means = self.success, self.log_ttft, self.log_speed, self.cached, self.valid
+        self.formed = 0  # answers that were looked at for it, here and elsewhere
         self.slowness = 1.0, 1.0, 1.0, SLOW, SLOW
         self.told = tuple([DecayedMean() for _ in self.means])  # to the other processes, so far
         self.heard = 0.0  # observations of the other processes, undecayed
@@ -96,6 +99,8 @@ class EndpointHealth:
             told.add_sums(sums, gain)  # so that it is not told again as our own
         if sighting.sums:
             self.heard += sighting.sums[0].weight
+        if len(sighting.sums) > FORM_PLACE:
+            self.formed += round(sighting.sums[FORM_PLACE].weight)
 
     @property
     def brakes(self) -> tuple[Gate, float]:

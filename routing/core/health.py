@@ -13,7 +13,7 @@ from random import Random
 
 from routing.core.breaker import Breaker
 from routing.core.capacity import Capacity
-from routing.core.catalog import Endpoint
+from routing.core.catalog import Endpoint, Stats
 from routing.core.conversations import Conversations
 from routing.core.endpoint_health import (
     HALF_LIFE_S,
@@ -32,6 +32,7 @@ from routing.core.measures import Z95, DecayedMean, Numbers
 from routing.core.peers import numbers_among_peers
 from routing.core.rate_headers import read_allowances
 from routing.core.sightings import Sighting
+from routing.core.validity import FormCounts
 
 __all__ = ["HALF_LIFE_S", "REBASE_S", "RETRY_TOKENS", "Z95", "HealthBook", "Numbers"]
 
@@ -52,11 +53,12 @@ NEARLY_USED_UP = 0.25  # share of a limit that is left: with more there is nothi
 class HealthBook:
     """One per gateway process. All methods take monotonic seconds."""
 
-    __slots__ = ("_books", "_cache", "_figures", "_rng", "changes", "conversations")
+    __slots__ = ("_books", "_cache", "_figures", "_rng", "changes", "conversations", "forms")
 
     def __init__(self, rng: Random) -> None:
         self.changes = 0  # grows whenever a brake is put on or let go by an event
         self.conversations = Conversations()
+        self.forms = FormCounts()  # for the rollups; whoever writes them takes them out
         self._rng = rng
         self._books: dict[int, EndpointHealth] = {}
         self._cache: dict[int, tuple[float, Endpoint, Numbers]] = {}
@@ -106,7 +108,8 @@ class HealthBook:
             cached_share=_towards(
                 book.cached, stats.cached_share or 0.0, CACHE_PRIOR_KTOKENS, slow_fade
             ),
-            valid_rate=_towards(book.valid, 1.0, VALID_PRIOR, slow_fade),
+            valid_rate=_valid_rate(book, stats, slow_fade),
+            valid_samples=stats.valid_n + book.formed,
             ttft_ms=_exp(book.log_ttft.mixed_with(_log(stats.ttft_p50_ms), weight, fade)),
             speed_tps=_exp(book.log_speed.mixed_with(_log(stats.speed_p50_tps), weight, fade)),
             success_rate=book.success.mixed_with(
@@ -230,6 +233,8 @@ class HealthBook:
         """Of an answer with tool calls, or one that was to follow a schema. See core.validity."""
         book = self.of(endpoint_id)
         book.valid.add(1.0 if is_sound else 0.0, book.gain(now, SLOW))
+        book.formed += 1
+        self.forms.note(endpoint_id, is_sound)
 
     def wants_headers(self, endpoint_id: int, now: float) -> bool:
         """Whether `on_headers` has use for the headers of an answer that came now."""
@@ -268,6 +273,14 @@ class HealthBook:
         for gone in set(self._books) - endpoint_ids:
             del self._books[gone]
             self._cache.pop(gone, None)
+
+
+def _valid_rate(book: EndpointHealth, stats: Stats, fade: float) -> float:
+    weight, total = VALID_PRIOR, VALID_PRIOR
+    if stats.valid_share is not None:
+        measured = min(stats.valid_weight, STATS_WEIGHT)
+        weight, total = weight + measured, total + measured * stats.valid_share
+    return _towards(book.valid, total / weight, weight, fade)
 
 
 def _towards(mean: DecayedMean, prior: float, prior_weight: float, fade: float) -> float:

@@ -32,6 +32,7 @@ class Numbers(msgspec.Struct, frozen=True):
     seen_lately: float = 0.0  # those of them that processes saw themselves in the last minutes
     cached_share: float = 0.0  # of the input, that the provider reads from its cache
     valid_rate: float = 1.0  # of answers with tool calls or a schema that were of sound form
+    valid_samples: int = 0  # that it rests on
 
     def ttft_ms_at(self, percentile: float) -> float | None:
         """This share of the requests, in percent, sees its first token sooner."""

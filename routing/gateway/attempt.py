@@ -18,6 +18,7 @@ class Attempt:
         "headers_at",
         "last_chunk_at",
         "no",
+        "overheard",
         "progress_at",
         "progress_chars",
         "provider_request_id",
@@ -27,6 +28,8 @@ class Attempt:
         "started_wall",
         "status",
     )
+
+    overheard: StreamReader | None  # see gateway.form; unset where no form was asked for
 
     def __init__(self, endpoint: Endpoint, no: int, sent_at: float, started_wall: float) -> None:
         self.endpoint = endpoint

@@ -21,6 +21,7 @@ from routing.gateway.asgi import FixedHeaders, Sink
 from routing.gateway.attempt import Attempt
 from routing.gateway.errors import broken_off, error_event, stopping
 from routing.gateway.explain import decision_headers
+from routing.gateway.form import look_at_reply, look_at_stream, overhear
 from routing.gateway.lateness import late, narrowed
 from routing.gateway.limits import limit_headers
 from routing.gateway.pour import Pour
@@ -184,6 +185,8 @@ class Trying:
         headers = self._headers(attempt, money)
         fixed = self._fixed_headers(attempt, reply.content_type)
         await self.sink.reply(200, headers, raw, fixed)
+        if self.scribe.facts.needs:
+            look_at_reply(self.scribe, self.call, attempt, reply)
 
     async def _relay(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         """Holds everything back until the first content, then passes bytes on as they come."""
@@ -239,6 +242,8 @@ class Trying:
         self, reader: StreamReader
     ) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
         """The reader's `feed` and `close`, in the client's dialect."""
+        if self.scribe.facts.needs:
+            reader = overhear(reader, self.scribe, goes_on=self.sink.started)
         if self.resumer is not None:
             return self.resumer.words(self, reader)
         self.speech = None
@@ -281,6 +286,8 @@ class Trying:
             await self.scribe.gateway.spool.durable()
         await self._write_last(last)
         self.draining_until = self.scribe.gateway.monotonic() + DRAIN_S
+        if self.scribe.facts.needs:
+            look_at_stream(self.scribe, self.call, attempt)
 
     async def _break_off(self, endpoint: Endpoint, error: UpstreamError) -> None:
         """After content: an error event and the end. Never another endpoint, never [DONE]."""

@@ -27,6 +27,7 @@ FAULTS = {
     "malformed_frame": "sw",
     "no_usage": "sw",
     "usage_absurd": "sw",
+    "broken_form": "sw",  # arguments of tools and JSON that nobody can use
     "no_done": "s",
     "double_done": "s",
     "pace": "s",  # a fixed time between chunks, whatever the speed

@@ -32,6 +32,7 @@ from routing.simulator.profiles import draw_pace
 from routing.simulator.prompt_cache import KEPT_LONG_S, KEPT_S, PromptCache
 from routing.simulator.runs import StreamRun, WholeRun
 from routing.simulator.session import ENCODER, Dialect, Session
+from routing.simulator.spoiling import spoiled
 from routing.simulator.tokens import BYTES_PER_TOKEN
 from routing.simulator.wheel import Wheel
 from routing.simulator.world import Endpoint, Provider, World
@@ -217,7 +218,8 @@ class Service:
         rng = Random(f"{self.options.seed} {key} {self.counts[key]}")
         streams, speed = self.busy[key], self.options.speed
         pace = draw_pace(provider.slug, endpoint.model, provider.profile, streams, speed, rng)
-        session = self.session_of(call, ask, endpoint)
+        is_spoiled = fault is not None and fault.fault == "broken_form"
+        session = self.session_of(call, ask, endpoint, is_spoiled=is_spoiled)
         make = StreamRun if ask.stream else WholeRun
         run = make(call, session, self.dialect_of(provider), pace, fault)
         self.running.add(run)
@@ -229,8 +231,12 @@ class Service:
         self.running.discard(run)
         self.busy[key] -= 1
 
-    def session_of(self, call: Call, ask: Ask, endpoint: Endpoint) -> Session:
+    def session_of(
+        self, call: Call, ask: Ask, endpoint: Endpoint, *, is_spoiled: bool = False
+    ) -> Session:
         choices = answer(ask, endpoint.model)
+        if is_spoiled:
+            choices = spoiled(choices, ask, call.provider.dialect)
         tally = self._input_tally(call.provider, ask, endpoint)
         tally.output_total = sum(choice.tokens() for choice in choices)
         tally.reasoning = sum(choice.tokens("reasoning") for choice in choices)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from random import Random
@@ -9,7 +10,7 @@ import pytest
 
 from routing.simulator.faults import FAULTS, BadFault, Fault, FaultBook, parse_fault
 from routing.simulator.server import ThreadedSimulator
-from tests.routing.simulator.plays import Player, events
+from tests.routing.simulator.plays import WEATHER_TOOL, Player, events
 
 Play = Callable[[str], Player]
 BROKEN = (httpx.RemoteProtocolError, httpx.ReadError)
@@ -363,3 +364,20 @@ def _until(condition: Callable[[], bool], seconds: float = 3.0) -> None:
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.01)
+
+
+def test_broken_form_spoils_calls_and_json_and_leaves_prose_alone(
+    player: Play, simulator: ThreadedSimulator
+) -> None:
+    simulator.add_fault("broken_form", provider="groq")
+    play = player("groq")
+    tools = [{"type": "function", "function": WEATHER_TOOL}]
+    called = play.ask("Weather in Oslo?", tools=tools).json()["choices"][0]["message"]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(called["tool_calls"][0]["function"]["arguments"])
+    written = play.ask(response_format={"type": "json_object"}).json()["choices"][0]["message"]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(written["content"])
+    said = play.ask("Say exactly: still here").json()["choices"][0]["message"]
+    assert said["content"] == "still here"
+    assert simulator.violations() == []

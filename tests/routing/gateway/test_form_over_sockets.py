@@ -1,0 +1,137 @@
+"""Broken tool calls of a provider, over real sockets: what is learned, and where requests go then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from routing.adapters.quirks import quirks_from
+from routing.core.catalog import Endpoint
+from routing.core.exploration import NONE
+from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.upstream.guard import AllowList
+from routing.gateway.upstream.registry import make_upstream
+from routing.simulator.server import ThreadedSimulator
+from routing.simulator.service import Options
+from tests.routing.factories import endpoint, model, policy, provider, stats
+from tests.routing.gateway.scripted import PEPPER, Bench, MemorySpool, Snapshots
+from tests.routing.simulator.plays import CATALOG, OPEN_MODEL, WEATHER_TOOL
+
+TOOLS = {
+    "messages": [{"role": "user", "content": "Weather in Oslo?"}],
+    "tools": [{"type": "function", "function": WEATHER_TOOL}],
+}
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+FORMED = {
+    "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": SCHEMA}}
+}
+EXPLAIN = [(b"x-panelboard-explain", b"1")]
+FAIR = 0.4  # of two that cost and promise the same; speed, as it comes, moves it a little
+SPECS = {row["slug"]: row for row in CATALOG["providers"]}
+
+
+@pytest.fixture(scope="module")
+def played() -> Iterator[ThreadedSimulator]:
+    with ThreadedSimulator([CATALOG], Options(speed=0)) as simulator:
+        yield simulator
+
+
+class Hub(Bench):
+    """The whole gateway, with the providers of the simulator behind real sockets."""
+
+    def __init__(self, played: ThreadedSimulator, *slugs: str) -> None:
+        played.clear()
+        self.skew_s = 0.0
+        ends = tuple(self._endpoint(played, slug, n + 1) for n, slug in enumerate(slugs))
+        self.spool = MemorySpool()
+        self.gateway = Gateway(
+            snapshots=Snapshots(ends, policy(exploration=NONE)),
+            upstream=make_upstream("fast", AllowList.parse(["127.0.0.1"])),
+            spool=self.spool,
+            settings=GatewaySettings(pepper=PEPPER, tick_s=0.01),
+            rng=Random(5),
+            monotonic=lambda: time.monotonic() + self.skew_s,
+        )
+
+    @staticmethod
+    def _endpoint(played: ThreadedSimulator, slug: str, number: int) -> Endpoint:
+        spec = SPECS[slug]
+        home = provider(
+            slug,
+            number,
+            played.base_url(slug),
+            quirks_from(spec.get("quirks", {})),
+            dialect=spec["dialect"],
+        )
+        upstream = next(
+            row["upstream_model"] for row in CATALOG["endpoints"] if row["provider"] == slug
+        )
+        end = endpoint(slug, number, at=home, of=model(OPEN_MODEL), stats=stats(400, 90))
+        return msgspec.structs.replace(end, upstream_model=upstream)
+
+    async def share_of_the_first(self, **body: Any) -> float:
+        """By the decision of a request that is asked now, or a little later."""
+        self.skew_s += 2.0  # figures are worked out anew once a second
+        client = await self.send(headers=EXPLAIN, **body)
+        decision = orjson.loads(client.headers[b"x-panelboard-decision"])
+        return {one["provider"]: one["draw_probability"] for one in decision["candidates"]}["groq"]
+
+
+@pytest.fixture
+async def hub(played: ThreadedSimulator) -> AsyncIterator[Hub]:
+    opened = Hub(played, "groq", "together")
+    yield opened
+    await opened.gateway.upstream.aclose()
+
+
+def pinned(slug: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "provider": {"only": [slug]}}
+
+
+async def test_requests_with_tools_leave_a_provider_whose_calls_are_broken_and_others_stay(
+    hub: Hub, played: ThreadedSimulator
+) -> None:
+    assert await hub.share_of_the_first(**TOOLS) > FAIR
+    played.add_fault("broken_form", provider="groq")
+    for n in range(30):
+        client = await hub.send(**pinned("groq", TOOLS), stream=n % 2 == 0)
+        assert client.status == 200
+    assert await hub.share_of_the_first(**TOOLS) < 0.1
+    assert await hub.share_of_the_first(**FORMED) < 0.1
+    assert await hub.share_of_the_first() > FAIR
+
+
+async def test_sound_calls_leave_everything_as_it_is(hub: Hub) -> None:
+    for n in range(10):
+        await hub.send(**pinned("groq", TOOLS), stream=n % 2 == 0)
+    assert hub.gateway.health.forms.take() == {1: (10, 10)}
+    assert await hub.share_of_the_first(**TOOLS) > FAIR
+
+
+async def test_plain_requests_are_not_looked_at(hub: Hub, played: ThreadedSimulator) -> None:
+    played.add_fault("broken_form", provider="groq")
+    for stream in (False, True):
+        await hub.send(**pinned("groq", {}), stream=stream)
+    assert hub.gateway.health.forms.take() == {}
+
+
+@pytest.mark.parametrize("slug", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("body", [TOOLS, FORMED], ids=["tools", "schema"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_dialect_of_providers_is_looked_at(
+    played: ThreadedSimulator, slug: str, body: dict[str, Any], stream: bool
+) -> None:
+    hub = Hub(played, slug)
+    await hub.send(**body, stream=stream)
+    assert hub.gateway.health.forms.take() == {1: (1, 1)}
+    played.add_fault("broken_form")
+    client = await hub.send(**body, stream=stream)
+    await hub.gateway.upstream.aclose()
+    assert client.status == 200
+    assert hub.gateway.health.forms.take() == {1: (1, 0)}
