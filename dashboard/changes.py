@@ -75,14 +75,14 @@ def _movers(now: dt.datetime) -> list[Change]:
     end = floor_to_cell(now)
     today = _measured(Period(end - _DAY, end))
     before = _measured(Period(end - 2 * _DAY, end - _DAY))
-    found = []
-    for row in catalog.providers():
-        if row.id in today and row.id in before:
-            found += [
-                Change("change", f"{row.name}: {told}", reverse("provider", args=[row.slug]), end)
-                for told in moves(before[row.id], today[row.id])
-            ]
-    return found
+    told = {key: moves(before[key], today[key]) for key in today.keys() & before.keys()}
+    if not any(told.values()):
+        return []
+    return [
+        Change("change", f"{row.name}: {move}", reverse("provider", args=[row.slug]), end)
+        for row in catalog.providers()
+        for move in told.get(row.id, ())
+    ]
 
 
 def _measured(period: Period) -> dict[int, Measurement]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from analytics.queries.figures import ALL_KINDS, Sums, sums
+from analytics.queries.figures import ALL_KINDS, Sums, sums, sums_by_each
 from analytics.queries.labels import labels_of
-from analytics.queries.latency import request_ttft
+from analytics.queries.latency import Quantiles, request_ttft
 from analytics.queries.types import (
     BreakdownRow,
     Bucket,
@@ -24,11 +24,23 @@ from analytics.queries.types import (
 )
 from analytics.statistics import wilson
 
+Parts = dict[Dimension, list[BreakdownRow]]
+OF_A_BILL: tuple[Dimension, ...] = ("provider", "model", "project", "key")
+
 
 def headline(filters: Filters) -> Headline:
-    by_status = sums(filters, ["cost_status"])
+    return headline_and_parts(filters, ())[0]
+
+
+def headline_and_parts(filters: Filters, dimensions: Sequence[Dimension]) -> tuple[Headline, Parts]:
+    """The whole, and what it is made of, at the price of one reading."""
+    found = sums_by_each(filters, ["cost_status", *dimensions])
+    parts = {dimension: _rows(dimension, found[dimension]) for dimension in dimensions}
+    return _headline(found["cost_status"], request_ttft(filters)), parts
+
+
+def _headline(by_status: Mapping[str, Sums], ttft: Quantiles) -> Headline:
     whole = _whole(by_status)
-    ttft = request_ttft(filters)
     return Headline(
         requests=whole.requests,
         ok=whole.ok,
@@ -48,8 +60,11 @@ def headline(filters: Filters) -> Headline:
 
 def breakdown(filters: Filters, dimension: Dimension) -> list[BreakdownRow]:
     """Dearest first; rows of equal cost by requests, then by name."""
-    found = sums(filters, [dimension])
-    labels = labels_of(dimension, (key for (key,) in found))
+    return _rows(dimension, {key: group for (key,), group in sums(filters, [dimension]).items()})
+
+
+def _rows(dimension: Dimension, found: Mapping[Any, Sums]) -> list[BreakdownRow]:
+    labels = labels_of(dimension, found)
     rows = [
         BreakdownRow(
             id=labels[key].id,
@@ -61,7 +76,7 @@ def breakdown(filters: Filters, dimension: Dimension) -> list[BreakdownRow]:
             output_tokens=group.output_tokens,
             cost_usd=group.cost_usd,
         )
-        for (key,), group in found.items()
+        for key, group in found.items()
     ]
     return sorted(rows, key=lambda row: (-row.cost_usd, -row.requests, row.label))
 
@@ -89,16 +104,16 @@ def cost_series(
 def monthly_bill(scope: Scope, month: dt.date) -> MonthlyBill:
     """All kinds, probes included: what the providers will charge for the UTC month of `month`."""
     filters = Filters(scope=scope, period=month_of(month), kind=ALL_KINDS)
-    by_status = sums(filters, ["cost_status"])
-    whole = _whole(by_status)
+    found = sums_by_each(filters, ["cost_status", *OF_A_BILL])
+    whole = _whole(found["cost_status"])
     return MonthlyBill(
         month=filters.period.start.date(),
         total_usd=whole.cost_usd,
-        by_provider=breakdown(filters, "provider"),
-        by_model=breakdown(filters, "model"),
-        by_project=breakdown(filters, "project"),
-        by_key=breakdown(filters, "key"),
-        by_status=_costs(by_status),
+        by_provider=_rows("provider", found["provider"]),
+        by_model=_rows("model", found["model"]),
+        by_project=_rows("project", found["project"]),
+        by_key=_rows("key", found["key"]),
+        by_status=_costs(found["cost_status"]),
         simulated_usd=whole.simulated_usd,
         corrections_usd=whole.correction_usd,
         requests=whole.requests,
@@ -123,4 +138,4 @@ def _whole(groups: Mapping[Any, Sums]) -> Sums:
 
 
 def _costs(by_status: Mapping[Any, Sums]) -> dict[str, Decimal]:
-    return {status: group.cost_usd for (status,), group in by_status.items() if group.attempts}
+    return {status: group.cost_usd for status, group in by_status.items() if group.attempts}

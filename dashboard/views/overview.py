@@ -42,7 +42,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         return common.plain_page(request, "pages/welcome.html", {})
     month = _month_to_date(now)
     filters = Filters(scope=person.spend_scope, period=month)
-    headline = queries.headline(filters)
+    headline, parts = queries.headline_and_parts(filters, ["provider", "model"])
     if not headline.requests and not _ever(person.spend_scope, now):
         return _first_run(request, person)
     return common.page(
@@ -54,8 +54,8 @@ def overview(request: HttpRequest) -> HttpResponse:
             "trend": _trend(person.spend_scope, now),
             "trend_days": TREND_DAYS,
             "changes": changes.recent(now),
-            "providers": queries.breakdown(filters, "provider")[:TOP_ROWS],
-            "models": queries.breakdown(filters, "model")[:TOP_ROWS],
+            "providers": parts["provider"][:TOP_ROWS],
+            "models": parts["model"][:TOP_ROWS],
             "is_simulated": bool(headline.simulated_share),
             "rows_url": f"{reverse('requests')}?period=month" if person.sees_requests else "",
         },

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
@@ -75,8 +75,7 @@ def provider_page(request: HttpRequest, slug: str) -> HttpResponse:
     endpoints = catalog.endpoints_of_provider(provider.id, common.now())
     measurements = common.measured(form.span, "endpoint", provider=provider.slug)
     overall = common.measured(form.span, "provider", provider=provider.slug).get(provider.id)
-    filters = form.filters(person.spend_scope)
-    spend = {row.id: row for row in queries.breakdown(filters, "provider")}.get(provider.id)
+    asked = replace(form.filters(person.spend_scope), provider=provider.slug)
     return common.page(
         request,
         "pages/provider.html",
@@ -87,7 +86,7 @@ def provider_page(request: HttpRequest, slug: str) -> HttpResponse:
             "form": form,
             "period": form.span,
             "overall": overall,
-            "spend": spend,
+            "spend": queries.total(asked),
             "rows_url": _rows_url(provider, form) if person.sees_requests else "",
             "models": len({row.model.id for row in endpoints if row.is_live}),
         },

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analytics.models import Attempt, RequestLog
 from analytics.queries import breakdown, cost_series, headline, month_of, monthly_bill
-from analytics.queries.figures import sums
+from analytics.queries.figures import GROUPS, sums, sums_by_each
 from analytics.queries.types import DIMENSIONS, EVERYTHING, Dimension, Filters, Period, Scope
 from analytics.rollups import fill
 from routing.core.record import Outcome
@@ -61,6 +61,18 @@ def test_the_bill_is_the_headline_of_the_month_with_probes(busy: World) -> None:
     assert bill.probe_usd == probes.cost_usd > 0
     simulated = Attempt.objects.filter(simulated=True).aggregate(usd=Sum("cost_usd"))["usd"]
     assert bill.simulated_usd == simulated
+
+
+def test_one_reading_says_by_each_name_what_readings_one_by_one_say(busy: World) -> None:
+    found = sums_by_each(everything(kind="all"), list(GROUPS))
+    for name in GROUPS:
+        alone = sums(everything(kind="all"), [name])
+        assert found[name] == {key: group for (key,), group in alone.items()}, name
+
+
+def test_one_reading_of_nothing_finds_nothing(busy: World) -> None:
+    empty = everything(provider="nobody")
+    assert sums_by_each(empty, ["provider", "outcome"]) == {"provider": {}, "outcome": {}}
 
 
 filters = st.fixed_dictionaries(
