@@ -7,7 +7,9 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging
+from celery.signals import beat_init, setup_logging, worker_shutting_down
+
+from routing.services import stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -29,3 +31,8 @@ def _log_like_the_rest(**_options: Any) -> None:
 def _measure_what_is_new(**_options: Any) -> None:
     """A new hub has figures within a minute, instead of after the first interval."""
     app.send_task("routing.tasks.probe_unmeasured", expires=FIRST_PROBES_EXPIRE_S)
+
+
+@worker_shutting_down.connect
+def _tell_running_tasks(**_options: Any) -> None:
+    stopping.say()

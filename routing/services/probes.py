@@ -13,8 +13,9 @@ import json
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from django.conf import settings
@@ -30,6 +31,7 @@ from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
+from routing.services import stopping
 from routing.services.keys import probe_key
 
 log = logging.getLogger(__name__)
@@ -44,13 +46,14 @@ FIGURES = b"event: panelboard\ndata: "
 
 class ProbeReport(msgspec.Struct, frozen=True):
     probed: int
-    skipped: int  # for lack of money left today
+    skipped: int  # for lack of money left today, or because the worker was told to stop
     cost_usd: Decimal
 
 
 class Probed(msgspec.Struct, frozen=True):
     cost_usd: Decimal = Decimal(0)
     is_too_quick: bool = False  # a whole answer, but no speed
+    is_done: bool = True
 
 
 class FrozenSnapshots:
@@ -77,7 +80,8 @@ def probe(
     quick = [endpoint for endpoint, probed in first if probed.is_too_quick]
     second = _round(snapshot, quick, MORE_OUTPUT_TOKENS)
     costs = [probed.cost_usd for _, probed in [*first, *second]]
-    return ProbeReport(len(first), len(endpoints) - len(first), sum(costs, Decimal(0)))
+    done = sum(probed.is_done for _, probed in first)
+    return ProbeReport(done, len(endpoints) - done, sum(costs, Decimal(0)))
 
 
 def _round(
@@ -97,9 +101,10 @@ def _round(
     if not paid:
         return []
     probed = asyncio.run(_probe_all(snapshot, _caller(), paid, output_tokens))
-    actual = sum((one.cost_usd for one in probed), Decimal(0))
-    correct(now.date(), actual - sum(expected[endpoint.id] for endpoint in paid))
-    return list(zip(paid, probed, strict=True))
+    found = list(zip(paid, probed, strict=True))
+    known = [(one.cost_usd, expected[endpoint.id]) for endpoint, one in found if one.is_done]
+    correct(now.date(), sum((cost - reserved for cost, reserved in known), Decimal(0)))
+    return found
 
 
 def unmeasured(snapshot: Snapshot) -> dict[int, list[int]]:
@@ -173,12 +178,30 @@ async def _probe_all(
     await gateway.start()
     try:
         slots = asyncio.Semaphore(AT_ONCE)
-        return await asyncio.gather(
-            *(_probe_one(gateway, caller, one.id, output_tokens, slots) for one in endpoints)
+        return await _unless_told_to_stop(
+            [_probe_one(gateway, caller, one.id, output_tokens, slots) for one in endpoints]
         )
     finally:
         await gateway.stop()
         await asyncio.to_thread(spool.close)
+
+
+async def _unless_told_to_stop(probes: Sequence[Coroutine[Any, Any, Probed]]) -> list[Probed]:
+    """Those that run then are broken off and booked like a request whose client left."""
+    running = [asyncio.create_task(one) for one in probes]
+    told = asyncio.create_task(stopping.until_told())
+    told.add_done_callback(lambda _: [one.cancel() for one in running])
+    ended = await asyncio.gather(*running, return_exceptions=True)
+    told.cancel()
+    return [_of_ended(one) for one in ended]
+
+
+def _of_ended(ended: Probed | BaseException) -> Probed:
+    if isinstance(ended, asyncio.CancelledError):
+        return Probed(is_done=False)
+    if isinstance(ended, BaseException):
+        raise ended
+    return ended
 
 
 def _gateway(snapshot: Snapshot, spool: SpoolWriter) -> Gateway:
@@ -211,6 +234,8 @@ async def _probe_one(
     """A failed probe is a measurement too: it is recorded, not raised."""
     body = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": tokens}
     async with slots:
+        if stopping.was_told():
+            return Probed(is_done=False)
         last = b""
         async for data in stream_one(gateway, caller, endpoint_id, body):
             last = data

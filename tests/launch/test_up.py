@@ -14,9 +14,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.hub_tools import SimulatorControl
 from tests.support.running_hub import ROOT, RunningHub, data_folder, own_environment
 
 pytestmark = pytest.mark.e2e
+
+PROBE_GROQ = """
+from routing.models import Provider
+from routing.tasks import probe_provider
+probe_provider.delay(Provider.objects.get(slug="groq").pk)
+"""
 
 
 def up(data: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -217,7 +224,20 @@ def test_nothing_is_left_when_the_launcher_alone_is_killed(own_hub: RunningHub) 
     assert answers(own_hub)
 
 
+def keep_a_probe_waiting(hub: RunningHub) -> None:
+    with SimulatorControl(hub.simulator_url) as simulator:
+        slow = {"provider": "groq", "fault": "slow_first_token", "seconds": 120}
+        simulator.http.post("/_control/faults", json=slow).raise_for_status()
+        hub.manage("shell", "--verbosity", "0", "-c", PROBE_GROQ)
+        deadline = time.monotonic() + 60
+        while all(row["closed_by"] for row in simulator.journal() if row["provider"] == "groq"):
+            assert time.monotonic() < deadline, "no probe came to groq"
+            time.sleep(0.1)
+
+
 def test_ctrl_c_stops_everything(own_hub: RunningHub) -> None:
+    """Not even a probe that waits for its provider holds it up until it has to be killed."""
+    keep_a_probe_waiting(own_hub)
     started = own_hub.descendants()
     assert own_hub.stop() == 0
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ from routing import tasks
 from routing.core.record import Finish, Intent, Outcome, Record, RequestDone, decode_all
 from routing.core.spool import Frame, bytes_reader, read_header, scan
 from routing.models import ProbeDay, Provider
-from routing.services import policies, probes
+from routing.services import policies, probes, stopping
 from routing.services.keys import probe_key
 from routing.services.probes import ProbeReport
 from routing.services.snapshots import load_snapshot
@@ -174,3 +175,38 @@ def test_a_start_probes_only_what_nobody_has_measured(
     assert sent[beta.pk] == [endpoint.pk for endpoint in rest]
     monkeypatch.undo()
     assert tasks.probe_provider(beta.pk, sent[beta.pk]).startswith("1 probed")
+
+
+@pytest.fixture
+def told() -> Iterator[None]:
+    """A worker that was told to stop before its task began."""
+    stopping.say()
+    yield
+    stopping.forget()
+
+
+@pytest.fixture
+def told_soon(simulated: ThreadedSimulator) -> Iterator[None]:
+    """A worker that is told to stop while providers keep its task waiting."""
+    simulated.add_fault("slow_first_token", seconds=60)
+    timer = threading.Timer(0.5, stopping.say)
+    timer.start()
+    yield
+    timer.join()
+    stopping.forget()
+
+
+@pytest.mark.usefixtures("told_soon")
+def test_running_probes_are_broken_off_and_booked_when_the_worker_stops(spool: Path) -> None:
+    assert probe("beta") == ProbeReport(probed=0, skipped=2, cost_usd=Decimal(0))
+    written = list(records(spool))
+    finishes = [row for row in written if isinstance(row, Finish)]
+    assert [row.outcome for row in finishes] == [Outcome.CLIENT_CANCELLED] * 2
+    assert len([row for row in written if isinstance(row, RequestDone)]) == 2
+    assert ProbeDay.objects.get().spent_usd > 0  # what they may have used stays reserved
+
+
+@pytest.mark.usefixtures("simulated", "told")
+def test_a_worker_that_stops_begins_no_probe(spool: Path) -> None:
+    assert probe("beta").probed == 0
+    assert list(records(spool)) == []
