@@ -115,6 +115,10 @@ class Adapter(Protocol):
         """Raises UpstreamError(CLIENT) when the request cannot be expressed in this dialect."""
         ...
 
+    def read_plain_reply(self, endpoint: Endpoint, body: bytes) -> Reply | None:
+        """As `read_reply` where the body is of the plainest kind; None says nothing of it."""
+        return None
+
     def read_reply(
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:

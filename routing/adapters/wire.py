@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from routing.adapters.base import FixedHeaders, Headers
+from collections.abc import Callable
+
+from routing.adapters.base import FixedHeaders, Headers, header
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
 MAX_KEPT = 1024  # of headers; a hub has two for each provider and credential
+MAX_ID_BYTES = 200
 _AUTH_PREFIXES = {"bearer": b"Bearer ", "key": b"Key "}
 
 
@@ -63,23 +66,29 @@ def _authorization(auth: str, secret: str) -> tuple[bytes, bytes]:
 
 
 def request_id_of(endpoint: Endpoint, headers: Headers) -> str:
+    return request_id_in(endpoint, lambda line: header(headers, line[1:-2]))
+
+
+def request_id_in(endpoint: Endpoint, find: Callable[[bytes], bytes]) -> str:
+    """The provider's own id of a request, "" if it sent none.
+
+    `find` is given a line's beginning, b"\\n<name>: ", and gives that header's value or b"".
+    """
     quirks: Quirks = endpoint.provider.quirks
-    named = _id_headers.get(id(quirks))
-    for wanted in _name_id_headers(quirks) if named is None else named[1]:
-        for name, value in headers:
-            if name == wanted:
-                if value:
-                    return value.decode("latin-1")[:200]
-                break
+    named = _id_lines.get(id(quirks))
+    for line in _name_id_lines(quirks) if named is None else named[1]:
+        value = find(line)
+        if value:
+            return value[:MAX_ID_BYTES].decode("latin-1")
     return ""
 
 
-_id_headers: dict[int, tuple[Quirks, tuple[bytes, ...]]] = {}
+_id_lines: dict[int, tuple[Quirks, tuple[bytes, ...]]] = {}
 
 
-def _name_id_headers(quirks: Quirks) -> tuple[bytes, ...]:
-    if len(_id_headers) >= MAX_KEPT:
-        _id_headers.clear()
-    names = tuple(name.lower().encode("latin-1") for name in quirks.request_id_headers)
-    _id_headers[id(quirks)] = quirks, names
-    return names
+def _name_id_lines(quirks: Quirks) -> tuple[bytes, ...]:
+    if len(_id_lines) >= MAX_KEPT:
+        _id_lines.clear()
+    lines = tuple(b"\n%b: " % name.lower().encode("latin-1") for name in quirks.request_id_headers)
+    _id_lines[id(quirks)] = quirks, lines
+    return lines

@@ -6,7 +6,6 @@ import msgspec
 
 from routing.core.health import HealthBook
 from routing.core.kinds import CHAT
-from routing.core.memo import rounded_up
 from routing.core.output_lengths import LengthSighting, OutputLengths
 from routing.core.request import RequestFacts
 from routing.core.sightings import Sighting
@@ -33,14 +32,19 @@ class Learning:
         self.health = health
         self.lengths = OutputLengths()
 
-    def expecting(self, facts: RequestFacts, key_id: int) -> RequestFacts:
-        """The facts with the output that this key's answers of this model usually have."""
+    def expected_output(self, facts: RequestFacts, key_id: int) -> int:
+        """Tokens that this key's answers of this model usually have, at most the client's cap."""
         if facts.kind != CHAT:
-            return facts
-        learned = self.lengths.expected(key_id, facts.model, facts.max_output_tokens)
-        if learned is None or rounded_up(learned) == rounded_up(facts.output_tokens):
-            return facts
-        return msgspec.structs.replace(facts, output_tokens=learned)
+            return facts.output_tokens
+        learned = self.lengths.expected(key_id, facts.model)
+        if not learned:
+            return facts.output_tokens
+        most = facts.max_output_tokens
+        return learned if most is None or learned < most else most
+
+    def settle(self) -> None:
+        """To be called a few times a second."""
+        self.lengths.settle()
 
     def on_answer(
         self, endpoint_id: int, key_id: int, facts: RequestFacts, usage: Usage, now: float

@@ -59,8 +59,12 @@ class PlanMemo:
         health: HealthBook,
         moment: Moment,
         rng: Random,
+        expected_output: int | None = None,
     ) -> Plan:
-        """Raises NoEndpointLeft, as `core.plan.plan` does."""
+        """`expected_output`, in tokens, is said where it is not that of the facts.
+
+        Raises NoEndpointLeft, as `core.plan.plan` does.
+        """
         if (
             not self._from <= moment.monotonic_s < self._until
             or snapshot is not self._snapshot
@@ -70,12 +74,21 @@ class PlanMemo:
             self._forget(snapshot, health, moment.monotonic_s)
         wanted = facts.preferences
         rule = policy.rule_for(facts, moment.utc) if policy.document.rules else NO_RULE
+        # `rounded_up` twice, spelled out: this runs for every request.
+        n_in = facts.input_tokens
+        n_out = expected = facts.output_tokens if expected_output is None else expected_output
+        spare = n_in.bit_length() - EXACT_BITS
+        if spare > 0:
+            n_in = -(-n_in >> spare) << spare
+        spare = n_out.bit_length() - EXACT_BITS
+        if spare > 0:
+            n_out = -(-n_out >> spare) << spare
         key = (
             facts.model,
             id(policy),
             rule,
-            rounded_up(facts.input_tokens),
-            rounded_up(facts.output_tokens),
+            n_in,
+            n_out,
             facts.max_output_tokens,
             facts.needs,
             facts.objective,
@@ -89,11 +102,12 @@ class PlanMemo:
         )
         found = self._known.get(key)
         if found is None:
-            if key in self._known:
-                return plan(facts, policy, snapshot, health, moment, rng)
-            found = self._learn(key, facts, policy, rule, moment)
+            if key not in self._known:
+                rounded = msgspec.structs.replace(facts, input_tokens=n_in, output_tokens=n_out)
+                found = self._learn(key, rounded, policy, rule, moment)
             if found is None:
-                return plan(facts, policy, snapshot, health, moment, rng)
+                exact = msgspec.structs.replace(facts, output_tokens=expected)
+                return plan(exact, policy, snapshot, health, moment, rng)
         if found.settings.stable_by or (found.homes and facts.conversation):
             return drawn(found, facts, health, moment.monotonic_s, rng)
         return found.draw(rng.random)
@@ -106,21 +120,16 @@ class PlanMemo:
         self._from, self._until = now, now + REUSE_S
 
     def _learn(
-        self, key: object, facts: RequestFacts, policy: Policy, rule: int, moment: Moment
+        self, key: object, rounded: RequestFacts, policy: Policy, rule: int, moment: Moment
     ) -> DrawTree | None:
         snapshot, health = self._snapshot, self._health
         assert snapshot is not None
         assert health is not None
         if len(self._known) >= MOST_QUESTIONS:
             self._forget(snapshot, health, moment.monotonic_s)
-        rounded = msgspec.structs.replace(
-            facts,
-            input_tokens=rounded_up(facts.input_tokens),
-            output_tokens=rounded_up(facts.output_tokens),
-        )
         endpoints = [
             endpoint
-            for model in (facts.model, *facts.fallback_models)
+            for model in (rounded.model, *rounded.fallback_models)
             for endpoint in snapshot.endpoints_of.get(model, ())
         ]
         tree: DrawTree | None = None

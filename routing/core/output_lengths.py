@@ -50,31 +50,55 @@ class _Sum:
 
 
 class OutputLengths:
-    """One per gateway process."""
+    """One per gateway process. What is noted counts from the next `settle` on."""
 
-    __slots__ = ("_changed", "_known")
+    __slots__ = ("_changed", "_expected", "_fresh", "_known")
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[int, str], _Sum] = OrderedDict()
         self._changed: set[tuple[int, str]] = set()
+        self._fresh: dict[tuple[int, str], list[int]] = {}  # answers and tokens, not yet settled
+        self._expected: dict[tuple[int, str], int] = {}  # until the sums change; 0: nothing known
 
-    def expected(self, key_id: int, model: str, most: int | None) -> int | None:
-        """None where nothing was learned of the model. Never above `most`, the client's own cap."""
-        of_all = self._known.get((EVERY_KEY, model))
-        if of_all is None:
-            return None
-        mean = of_all.mean(DEFAULT_OUTPUT_TOKENS)
-        of_key = self._known.get((key_id, model))
-        if of_key is not None:
-            mean = of_key.mean(mean)
-        tokens = max(round(mean), 1)
-        return tokens if most is None else min(tokens, most)
+    def expected(self, key_id: int, model: str) -> int:
+        """Tokens; 0 where nothing was learned of the model."""
+        pair = (key_id, model)
+        found = self._expected.get(pair)
+        if found is None:
+            if len(self._expected) >= MOST_KNOWN:
+                self._expected.clear()
+            found = self._expected[pair] = self._work_out(pair)
+        return found
 
     def note(self, key_id: int, model: str, tokens: int) -> None:
-        self._add(key_id, model, 1.0, float(tokens), untold=True)
+        found = self._fresh.get((key_id, model))
+        if found is None:
+            self._fresh[key_id, model] = [1, tokens]
+        else:
+            found[0] += 1
+            found[1] += tokens
+
+    def settle(self) -> None:
+        """To be called a few times a second."""
+        if self._fresh:
+            fresh, self._fresh = self._fresh, {}
+            for (key_id, model), (answers, tokens) in fresh.items():
+                self._add(key_id, model, float(answers), float(tokens), untold=True)
+            self._expected.clear()
+
+    def _work_out(self, pair: tuple[int, str]) -> int:
+        of_all = self._known.get((EVERY_KEY, pair[1]))
+        if of_all is None:
+            return 0
+        mean = of_all.mean(DEFAULT_OUTPUT_TOKENS)
+        of_key = self._known.get(pair)
+        if of_key is not None:
+            mean = of_key.mean(mean)
+        return max(round(mean), 1)
 
     def tell(self) -> list[LengthSighting]:
         """What was learned here since the last call."""
+        self.settle()
         told: list[LengthSighting] = []
         for pair in self._changed:
             found = self._known.get(pair)
@@ -88,6 +112,7 @@ class OutputLengths:
         for one in sightings:
             if one.is_sound:
                 self._add(one.key_id, one.model, one.answers, one.tokens, untold=False)
+        self._expected.clear()
 
     def _add(self, key_id: int, model: str, answers: float, tokens: float, *, untold: bool) -> None:
         pair = (key_id, model)

@@ -278,14 +278,20 @@ def charge(usage: Usage, sheet: PriceSheet, moment: dt.datetime, service_tier: s
                 ChargeLine(Meter.OUTPUT, output, output_id, answer_usd),
             ),
         )
+    total_usd = ZERO_USD
     lines: list[ChargeLine] = []
     if uncached > 0:
-        lines.append(ChargeLine(Meter.INPUT, uncached, input_id, uncached * input_usd))
+        total_usd = amount_usd = uncached * input_usd
+        lines.append(ChargeLine(Meter.INPUT, uncached, input_id, amount_usd))
     if cached:
-        lines.append(ChargeLine(Meter.CACHE_READ, cached, cached_id, cached * cached_usd))
+        amount_usd = cached * cached_usd
+        total_usd += amount_usd
+        lines.append(ChargeLine(Meter.CACHE_READ, cached, cached_id, amount_usd))
     if output:
-        lines.append(ChargeLine(Meter.OUTPUT, output, output_id, output * output_usd))
-    return Charge(sum_usd([line.amount_usd for line in lines]), tuple(lines))
+        amount_usd = output * output_usd
+        total_usd += amount_usd
+        lines.append(ChargeLine(Meter.OUTPUT, output, output_id, amount_usd))
+    return Charge(total_usd, tuple(lines))
 
 
 def charge_with(rows: dict[Meter, Price], usage: Usage) -> Charge:

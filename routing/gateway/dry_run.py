@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from typing import Any
 
+import msgspec
 import orjson
 
 from routing.adapters.base import ChatCall, Headers
@@ -42,7 +43,8 @@ async def decide(
     call, facts = await _read(gateway, caller, body, headers, kind, surface)
     policy = choose_policy(facts, caller, gateway.snapshot)
     facts = facts_for(policy, facts, caller, call.body, headers)
-    facts = gateway.learning.expecting(facts, caller.key_id)
+    expected = gateway.learning.expected_output(facts, caller.key_id)
+    facts = msgspec.structs.replace(facts, output_tokens=expected)
     now = Moment(gateway.monotonic(), dt.datetime.fromtimestamp(gateway.wall(), dt.UTC))
     try:
         planned = plan(facts, policy, gateway.snapshot, gateway.health, now, gateway.rng)

@@ -77,22 +77,22 @@ class Hedges:
         budget.earn(hedge.max_share)
         after_ms = asked.hedge_after_ms if asked.hedge_after_ms is not None else hedge.after_ms
         if after_ms is None:
-            after_ms = self._late_after_ms(planned.attempts[0], scribe)
+            after_ms = self._late_after_ms(planned, scribe.facts.stream)
         return None if after_ms is None else Hedger(planned, hedge, budget, after_ms / 1000.0)
 
-    def _late_after_ms(self, endpoint: Endpoint, scribe: Scribe) -> float | None:
+    def _late_after_ms(self, planned: Plan, is_stream: bool) -> float | None:
         """When 95 of 100 answers would have begun; a plain one begins when it is whole.
 
         None where the endpoint was not measured: nobody knows what is late there.
         """
-        numbers = self._gateway.health.numbers(endpoint, self._gateway.monotonic())
+        numbers = self._gateway.health.numbers(planned.attempts[0], self._gateway.monotonic())
         first_ms = numbers.ttft_ms_at(LATE_PERCENTILE)
-        if first_ms is None or scribe.facts.stream:
+        if first_ms is None or is_stream:
             return first_ms
         speed_tps = numbers.speed_tps_at(LATE_PERCENTILE)
         if not speed_tps:
             return None
-        return first_ms + 1000.0 * scribe.facts.output_tokens / speed_tps
+        return first_ms + 1000.0 * planned.decision.output_tokens / speed_tps
 
 
 class Hedger:

@@ -69,9 +69,9 @@ class HotCycle:
         "started",
     )
 
-    def __init__(self, protocol: HotProtocol, keep_alive: bool, body: bytes | None = None) -> None:
+    def __init__(self, protocol: HotProtocol, keep_alive: bool) -> None:
         self._protocol = protocol
-        self.parts: list[bytes] = [] if body is None else [body]
+        self.parts: list[bytes] = []
         self._size = 0
         self._head = b""  # goes out with the first piece of the body
         self._on_gone: Callable[[], object] | None = None
@@ -220,9 +220,9 @@ class HotProtocol(HttpToolsProtocol):
             return False
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        self.hot = cycle = HotCycle(self, known.keep_alive, body)
+        self.hot = cycle = HotCycle(self, known.keep_alive)
         self.cycle = cycle  # type: ignore[assignment]
-        self._answer(gateway, cycle, known.headers, known.digest)
+        self._answer(gateway, cycle, known.headers, known.digest, body)
         return True
 
     def _learn(self, hot: HotCycle, data: bytes) -> None:
@@ -320,13 +320,18 @@ class HotProtocol(HttpToolsProtocol):
             self._answer(gateway, cycle, self.headers)
 
     def _answer(
-        self, gateway: Gateway, cycle: HotCycle, headers: Headers, digest: bytes | None = None
+        self,
+        gateway: Gateway,
+        cycle: HotCycle,
+        headers: Headers,
+        digest: bytes | None = None,
+        body: bytes | None = None,
     ) -> None:
         cycle.is_asked = True
         if self.body_timer is not None:
             self.body_timer.cancel()
             self.body_timer = None
-        work = gateway.chat(headers, cycle, cycle.read, digest)
+        work = gateway.chat(headers, cycle, cycle.read, digest, None, body)
         task = EagerTask(work, self.loop, self.tasks.discard)
         if not task.is_done:
             self.tasks.add(task)  # type: ignore[arg-type]

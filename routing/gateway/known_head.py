@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from routing.adapters.base import Headers
+from routing.gateway.preferences import READ_HEADERS
 from routing.gateway.wishes import WISH_HEADERS
 
 _HEAD_END = b"\r\n\r\n"
@@ -27,7 +28,7 @@ class KnownHead(NamedTuple):
     closing: bytes
     digest: bytes  # of the API key in it; whether the key is still valid is asked each time
     keep_alive: bool
-    headers: Headers  # as the parser gave them
+    headers: Headers  # those that say something of the request; most clients send none
 
     def body_in(self, data: bytes) -> bytes | None:
         """The body, if `data` is exactly one whole request with this head."""
@@ -61,4 +62,5 @@ def learn_head(
         return None
     if data[head_end:] != body or len(body) != int(found[1]):
         return None
-    return KnownHead(head[: found.start(1)], head[found.end(1) :], digest, keep_alive, headers)
+    read = [pair for pair in headers if pair[0] in READ_HEADERS]
+    return KnownHead(head[: found.start(1)], head[found.end(1) :], digest, keep_alive, read)

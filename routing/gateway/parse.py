@@ -79,16 +79,17 @@ def parse_chat(
     check_kind(found.model, CHAT, snapshot)
     capped = cap is not _NO_CAP
     wants_usage = options.get("include_usage") is True
-    return ChatCall(body, stream, wants_usage, raw, is_plain=True), RequestFacts(
-        requested_model=requested,
-        model=found.model,
-        objective=found.objective,
-        pinned_provider=found.pinned_provider,
-        policy_name=found.policy_name,
-        input_tokens=TOKENS_PER_MESSAGE * len(messages) - (-text_bytes // BYTES_PER_TOKEN),
-        output_tokens=cap if capped and cap < DEFAULT_OUTPUT_TOKENS else DEFAULT_OUTPUT_TOKENS,
-        max_output_tokens=cap if capped else None,
-        stream=stream,
+    call = ChatCall(body, stream, wants_usage, raw, is_plain=True)
+    return call, RequestFacts(  # by place, which takes a fifth of the time
+        requested,
+        found.model,
+        found.objective,
+        found.pinned_provider,
+        found.policy_name,
+        TOKENS_PER_MESSAGE * len(messages) - (-text_bytes // BYTES_PER_TOKEN),  # input_tokens
+        cap if capped and cap < DEFAULT_OUTPUT_TOKENS else DEFAULT_OUTPUT_TOKENS,  # output_tokens
+        cap if capped else None,  # max_output_tokens
+        stream,
     )
 
 

@@ -18,6 +18,8 @@ PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p99": 99.0}
 MAX_TAGS = 20
 MAX_LABEL_CHARS = 256
 
+READ_HEADERS = frozenset({b"x-session-id", b"x-panelboard-tags"})  # by `facts_for`
+
 Fields = dict[str, Any]
 
 

@@ -36,6 +36,8 @@ NO_FACTS = RequestFacts(requested_model="", model="")
 
 
 class Scribe:
+    """Records are made by place: naming their twenty fields would cost more than all the rest."""
+
     __slots__ = (
         "attempt",
         "begun",
@@ -116,26 +118,26 @@ class Scribe:
         endpoint, caller, facts, decision = attempt.endpoint, self.caller, self.facts, self.decision
         self.gateway.spool.append(
             Intent(
-                request_id=self.request_id,
-                attempt_no=attempt.no,
-                started_at=attempt.started_wall,
-                received_at=self.received_wall,
-                endpoint_id=endpoint.id,
-                credential_id=credential_id,
-                key_id=caller.key_id,
-                project_id=caller.project_id,
-                organization_id=caller.organization_id,
-                kind=caller.kind,
-                surface=self.surface,
-                requested_model=facts.requested_model,
-                model_id=endpoint.model.id,
-                upstream_model=endpoint.upstream_model,
-                stream=facts.stream,
-                input_estimate=facts.input_tokens,
-                simulated=endpoint.provider.simulated,
-                service_tier=facts.service_tier,
-                policy=decision.policy if decision is not None else "",
-                policy_version=decision.policy_version if decision is not None else 0,
+                self.request_id,
+                attempt.no,  # attempt_no
+                attempt.started_wall,  # started_at
+                self.received_wall,  # received_at
+                endpoint.id,  # endpoint_id
+                credential_id,
+                caller.key_id,
+                caller.project_id,
+                caller.organization_id,
+                caller.kind,
+                self.surface,
+                facts.requested_model,
+                endpoint.model.id,  # model_id
+                endpoint.upstream_model,
+                facts.stream,
+                facts.input_tokens,  # input_estimate
+                endpoint.provider.simulated,
+                facts.service_tier,
+                decision.policy if decision is not None else "",  # policy
+                decision.policy_version if decision is not None else 0,  # policy_version
             )
         )
 
@@ -231,28 +233,29 @@ class Scribe:
         if error is not None and error.status is not None:
             status = error.status
         return Finish(
-            request_id=self.request_id,
-            attempt_no=attempt.no,
-            outcome=outcome,
-            http_status=status,
-            error_code=error.code if error is not None else "",
-            error_message=error.message[:MESSAGE_CHARS] if error is not None else "",
-            failure=error.failure if error is not None else "",
-            response_model=response_model,
-            provider_request_id=attempt.provider_request_id,
-            finish_reason=finish_reason,
-            usage=money.usage,
-            usage_raw=usage_raw,
-            cost_usd=money.charge.amount_usd,
-            cost_status=money.status,
-            lines=encode_lines(money.charge.lines),
-            headers_ms=None if headers_at is None else (headers_at - sent_at) * 1000.0,
-            ttft_ms=None if content_at is None else (content_at - sent_at) * 1000.0,
-            ttfa_ms=None if answer_at is None else (answer_at - sent_at) * 1000.0,
-            last_chunk_ms=None if last_at is None else (last_at - sent_at) * 1000.0,
-            e2e_ms=(now - sent_at) * 1000.0,
-            content_frames=0 if reader is None else reader.content_frames,
-            dropped_params=attempt.dropped,
+            self.request_id,
+            attempt.no,  # attempt_no
+            outcome,
+            status,  # http_status
+            error.code if error is not None else "",  # error_code
+            error.message[:MESSAGE_CHARS] if error is not None else "",  # error_message
+            error.failure if error is not None else "",  # failure
+            response_model,
+            attempt.provider_request_id,
+            finish_reason,
+            money.usage,
+            usage_raw,
+            money.charge.amount_usd,  # cost_usd
+            money.status,  # cost_status
+            encode_lines(money.charge.lines),  # lines
+            None if headers_at is None else (headers_at - sent_at) * 1000.0,  # headers_ms
+            None if content_at is None else (content_at - sent_at) * 1000.0,  # ttft_ms
+            None if answer_at is None else (answer_at - sent_at) * 1000.0,  # ttfa_ms
+            None if last_at is None else (last_at - sent_at) * 1000.0,  # last_chunk_ms
+            (now - sent_at) * 1000.0,  # e2e_ms
+            0 if reader is None else reader.content_frames,
+            None,  # first_chunk_tokens
+            attempt.dropped,  # dropped_params
         )
 
     # --- the request --------------------------------------------------------------------------
@@ -271,26 +274,26 @@ class Scribe:
         content_at = attempt.content_at if attempt is not None else None
         model = self.gateway.snapshots.current.models.get(facts.model)
         return RequestDone(
-            request_id=self.request_id,
-            received_at=self.received_wall,
-            key_id=caller.key_id,
-            project_id=caller.project_id,
-            organization_id=caller.organization_id,
-            kind=caller.kind,
-            surface=self.surface,
-            requested_model=facts.requested_model,
-            model_id=model.id if model is not None else None,
-            stream=facts.stream,
-            outcome=outcome,
-            http_status=status,
-            error_code=code,
-            attempts=self.begun,
-            endpoint_id=attempt.endpoint.id if attempt is not None and status == 200 else None,
-            ttft_ms=None if content_at is None else (content_at - self.received_at) * 1000.0,
-            e2e_ms=(now - self.received_at) * 1000.0,
-            overhead_ms=self.overhead_s * 1000.0,
-            simulated=attempt is not None and attempt.endpoint.provider.simulated,
-            policy=decision.policy if decision is not None else "",
-            policy_version=decision.policy_version if decision is not None else 0,
-            decision=self.decision_record,
+            self.request_id,
+            self.received_wall,  # received_at
+            caller.key_id,
+            caller.project_id,
+            caller.organization_id,
+            caller.kind,
+            self.surface,
+            facts.requested_model,
+            model.id if model is not None else None,  # model_id
+            facts.stream,
+            outcome,
+            status,  # http_status
+            code,  # error_code
+            self.begun,  # attempts
+            attempt.endpoint.id if attempt is not None and status == 200 else None,  # endpoint_id
+            None if content_at is None else (content_at - self.received_at) * 1000.0,  # ttft_ms
+            (now - self.received_at) * 1000.0,  # e2e_ms
+            self.overhead_s * 1000.0,  # overhead_ms
+            attempt is not None and attempt.endpoint.provider.simulated,
+            decision.policy if decision is not None else "",  # policy
+            decision.policy_version if decision is not None else 0,  # policy_version
+            self.decision_record,  # decision
         )

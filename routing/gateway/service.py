@@ -145,6 +145,7 @@ class Gateway:
             await asyncio.sleep(tick_s)
             now = self.monotonic()
             self.overload.look(now, now - before, now - before - tick_s)
+            self.learning.settle()
             self._tick_all(now)
             version = self.snapshot.version
             if version != self._seen_version:
@@ -168,12 +169,14 @@ class Gateway:
         read: Callable[[], Awaitable[bytes]],
         digest: bytes | None = None,
         surface: Surface | None = None,
+        raw: bytes | None = None,
     ) -> None:
         """Answers on `sink` whatever happens; never raises but for cancellation by the server.
 
         `digest` is that of the API key where it is known already: then the headers are those of
         an earlier request, and ask for nothing besides.
         `surface` is the client's dialect where that is not OpenAI chat.
+        `raw` is the body where nothing is left to `read`.
         """
         received_at, received_wall = self.monotonic(), self.wall()
         request_id = self.new_request_id(received_wall)
@@ -186,7 +189,8 @@ class Gateway:
                 wishes = wishes_in(headers)
             else:
                 caller, wishes = self.caller_of(digest, received_wall), None
-            raw = await read()
+            if raw is None:
+                raw = await read()
             scribe = Scribe(self, request_id, caller, received_at, received_wall)
             if wishes is not None:
                 scribe.wishes = wishes.of(surface.name if surface else "chat", headers, raw)
@@ -305,10 +309,13 @@ class Gateway:
         snapshot = self.snapshots.current
         policy = choose_policy(facts, scribe.caller, snapshot)
         facts = facts_for(policy, facts, scribe.caller, call.body, headers)
-        scribe.facts = facts = self.learning.expecting(facts, scribe.caller.key_id)
+        scribe.facts = facts
+        expected = self.learning.expected_output(facts, scribe.caller.key_id)
         moment = Moment(self.monotonic(), scribe.started_utc)
         try:
-            planned = self.plans.plan(facts, policy, snapshot, self.health, moment, self.rng)
+            planned = self.plans.plan(
+                facts, policy, snapshot, self.health, moment, self.rng, expected
+            )
         except NoEndpointLeft as refusal:
             if refusal.decision is not None:
                 scribe.decided(refusal.decision, to_json(refusal.decision))

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, StreamReader
 from routing.adapters.sse import looks_like_stream
+from routing.adapters.wire import request_id_in
 from routing.core.catalog import Endpoint
 from routing.core.deadlines import Deadlines
 from routing.core.errors import REFUSES_THE_HUB, BrokenAnswer, FailureClass, UpstreamError
@@ -113,7 +114,8 @@ class Trying:
             try:
                 await self._read(adapter, attempt, answer)
             finally:
-                await answer.aclose()
+                if not answer.is_complete:
+                    await answer.aclose()
         except UpstreamError as error:
             return self._failed(attempt, error)
         except asyncio.CancelledError:
@@ -149,7 +151,7 @@ class Trying:
     async def _read(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         attempt.status = answer.status
         attempt.headers_at = self.scribe.gateway.monotonic()
-        attempt.provider_request_id = adapter.request_id_of(attempt.endpoint, answer.headers)
+        attempt.provider_request_id = request_id_in(attempt.endpoint, answer.header)
         gateway, endpoint_id = self.scribe.gateway, attempt.endpoint.id
         if gateway.health.wants_headers(endpoint_id, attempt.headers_at):
             gateway.health.on_headers(
@@ -164,8 +166,12 @@ class Trying:
             await self._reply(adapter, attempt, answer)
 
     async def _reply(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
-        body = await answer.read(MAX_REPLY_BYTES)
-        reply = adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
+        body = answer.body_at_once(MAX_REPLY_BYTES)
+        if body is None:
+            body = await answer.read(MAX_REPLY_BYTES)
+        reply = adapter.read_plain_reply(attempt.endpoint, body)
+        if reply is None:
+            reply = adapter.read_reply(self.call, attempt.endpoint, answer.headers, body)
         if self.race is not None:
             self.race.claim(self)
         raw = reply.raw

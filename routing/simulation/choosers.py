@@ -64,12 +64,13 @@ class Hub:
         learning = self.processes[request.process]
         try:
             plan = self.memos[request.process].plan(
-                learning.expecting(request.facts, request.facts.key_id),
+                request.facts,
                 self.policy,
                 self.world.snapshot,
                 learning.health,
                 moment(at_s),
                 self.rng,
+                learning.expected_output(request.facts, request.facts.key_id),
             )
         except NoEndpointLeft:
             return ()

@@ -110,8 +110,8 @@ async def test_lengths_of_answers_are_shared_too() -> None:
     async with started(one, two):
         for _ in range(50):
             one.learning.lengths.note(7, "m", 2000)
-        await until(lambda: two.learning.lengths.expected(7, "m", None) is not None)
-    assert (two.learning.lengths.expected(7, "m", None) or 0) > 1500
+        await until(lambda: two.learning.lengths.expected(7, "m") > 0)
+    assert two.learning.lengths.expected(7, "m") > 1500
 
 
 async def test_nothing_is_written_where_nothing_is_new_and_old_rows_go() -> None:

@@ -22,6 +22,7 @@ MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 # Atomic, so that CR LF is never taken for two line ends.
 _END_OF_EVENT = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LONGEST_END = 4
+_DATA_LINE = re.compile(rb"(?:\A|[\r\n])data:")
 
 
 class NativeStream(EventStream):
@@ -59,7 +60,7 @@ class NativeStream(EventStream):
         super().close()
         if self.error is not None:
             return b""
-        last = rest + b"\n\n" if rest.strip() else b""
+        last = rest + b"\n\n" if _DATA_LINE.search(rest) else b""  # of a name alone none is made
         return last if self._saw_stop else last + MESSAGE_STOP
 
     def _events(self, data: bytes) -> list[bytes]:

@@ -43,13 +43,14 @@ class OpenAICompat(Adapter):
         return BuiltRequest(quirks.chat_path, headers, dumps(body), dropped)
 
     @override
+    def read_plain_reply(self, endpoint: Endpoint, body: bytes) -> Reply | None:
+        return read_plain_text(body, endpoint.provider.quirks)
+
+    @override
     def read_reply(
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
         quirks: Quirks = endpoint.provider.quirks
-        plain = read_plain_text(body, quirks)
-        if plain is not None:
-            return plain
         document = _answer_in(body, headers, quirks)
         id = document.get("id")
         words = [_take_choice(choice, id, quirks) for choice in dicts_in(document["choices"])]

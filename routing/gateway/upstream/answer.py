@@ -8,8 +8,9 @@ from typing import Protocol
 
 import msgspec
 
-from routing.adapters.base import Headers
+from routing.adapters.base import Headers, header
 from routing.core.errors import BrokenAnswer, UpstreamError
+from routing.gateway.upstream.plain import pairs_in, value_in
 from routing.gateway.upstream.sending import too_large
 
 MAX_UNREAD_BYTES = 2**18
@@ -36,13 +37,32 @@ class FastAnswer(msgspec.Struct, eq=False):
     taker: asyncio.Future[bytes] | None = None
     pour: Callable[[bytes], bool] | None = None
     status: int = 0  # until the head has arrived
-    headers: Headers = msgspec.field(default_factory=list)
+    parsed: Headers | None = None
+    head: bytes = b""  # and `lower`: in place of `parsed`, of an answer read at a glance
+    lower: bytes = b""
     parts: list[bytes] = msgspec.field(default_factory=list)
     unread: int = 0  # bytes in `parts`
     room: int = MAX_UNREAD_BYTES
     wants_all: bool = False
     is_complete: bool = False
     error: UpstreamError | None = None
+
+    @property
+    def headers(self) -> Headers:
+        if self.parsed is None:
+            self.parsed = pairs_in(self.head)
+        return self.parsed
+
+    def header(self, line: bytes) -> bytes:
+        if self.parsed is None:
+            return value_in(self.head, self.lower, line)
+        return header(self.parsed, line[1:-2])
+
+    def body_at_once(self, limit_bytes: int) -> bytes | None:
+        if not self.is_complete or len(self.parts) != 1 or self.unread > limit_bytes:
+            return None
+        self.unread = 0
+        return self.parts.pop()
 
     async def read(self, limit_bytes: int) -> bytes:
         if not self.is_complete:

@@ -24,7 +24,20 @@ class UpstreamAnswer(Protocol):
     """Status and headers have arrived. Must be closed on every path."""
 
     status: int
-    headers: Headers
+    is_complete: bool  # all of the body has come, and nothing is left to close
+
+    @property
+    def headers(self) -> Headers:
+        """Names in lower case."""
+        ...
+
+    def header(self, line: bytes) -> bytes:
+        """The first value of a header, b"" if there is none. `line` is b"\\n<lower-case name>: "."""
+        ...
+
+    def body_at_once(self, limit_bytes: int) -> bytes | None:
+        """The whole body, if it has come already; otherwise it is to be read."""
+        ...
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body. Raises BrokenAnswer(`too_large`) beyond the limit, UpstreamTimeout."""

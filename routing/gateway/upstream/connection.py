@@ -25,7 +25,7 @@ from routing.gateway.upstream.heads import (
     head_too_large,
     size_of,
 )
-from routing.gateway.upstream.plain import read_plain
+from routing.gateway.upstream.plain import PlainAnswer, read_plain
 from routing.gateway.upstream.sending import STALE_WINDOW_S, after
 
 
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         if not answer.status and not self._no_body_bytes:
             plain = read_plain(data)
             if plain is not None:
-                self._finish_plain(answer, *plain)
+                self._finish_plain(answer, plain)
                 return
         self._no_body_bytes += len(data)
         try:
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
         if fault is not None:
             self._fail(fault)
             return
-        answer.headers = self._headers
+        answer.parsed = self._headers
         answer.status = status
         if self._heard_at + self._deadlines.idle_s < self._timer_at:
             self._arm_sooner(after(self._heard_at, self._deadlines.idle_s))
@@ -265,8 +265,8 @@ class Connection(asyncio.Protocol):
             self._fail(head_too_large(self._host))
         answer.tell()
 
-    def _finish_plain(self, answer: FastAnswer, headers: Headers, body: bytes) -> None:
-        answer.headers = headers
+    def _finish_plain(self, answer: FastAnswer, plain: PlainAnswer) -> None:
+        answer.head, answer.lower, body = plain
         answer.status = 200
         if body:
             answer.parts.append(body)

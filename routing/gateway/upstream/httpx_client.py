@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import httpcore
 import httpx
 
-from routing.adapters.base import Headers
+from routing.adapters.base import Headers, header
 from routing.core.deadlines import Deadlines
 from routing.core.errors import BrokenAnswer, ConnectFailed, UpstreamError, UpstreamTimeout
 from routing.gateway.upstream.base import UpstreamRequest
@@ -131,6 +131,8 @@ class HttpxUpstream:
 class HttpxAnswer:
     """Status and headers of an answer, and its body as it arrives."""
 
+    is_complete = False  # there is always the connection's place to give back
+
     def __init__(
         self, response: httpx.Response, exchange: _Exchange, places: asyncio.Semaphore
     ) -> None:
@@ -140,6 +142,12 @@ class HttpxAnswer:
         self._response = response
         self._exchange = exchange
         self._body = response.aiter_raw()
+
+    def header(self, line: bytes) -> bytes:
+        return header(self.headers, line[1:-2])
+
+    def body_at_once(self, limit_bytes: int) -> bytes | None:
+        return None
 
     async def read(self, limit_bytes: int) -> bytes:
         parts, size = [], 0

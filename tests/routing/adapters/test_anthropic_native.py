@@ -314,6 +314,15 @@ def test_a_cut_stream_never_ends_in_the_middle_of_an_event(name: str, data: st.D
         assert reader.error.failure is FailureClass.TRANSIENT
 
 
+def test_an_event_of_which_only_the_name_came_is_not_passed_on() -> None:
+    body = recorded("anthropic/stream.sse")
+    cut = body.index(b"event: message_stop\n") + len(b"event: message_stop\n")
+    reader = open_native()
+    out = reader.feed(body[:cut]) + reader.close()
+    assert out == body
+    assert reader.done
+
+
 def test_an_end_without_its_last_event_is_given_one_if_the_answer_was_complete() -> None:
     body = recorded("anthropic/stream.sse")
     events = body.split(b"\n\n")[:-2]

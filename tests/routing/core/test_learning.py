@@ -29,15 +29,16 @@ def noted(key_id: int, tokens: int, times: int, model: str = "m") -> OutputLengt
     lengths = OutputLengths()
     for _ in range(times):
         lengths.note(key_id, model, tokens)
+        lengths.settle()
     return lengths
 
 
 def test_nothing_is_expected_of_a_model_that_never_answered() -> None:
-    assert noted(1, 100, 5).expected(1, "other", None) is None
+    assert noted(1, 100, 5).expected(1, "other") == 0
 
 
 def test_the_more_answers_the_nearer_to_their_mean() -> None:
-    found = [noted(1, 4000, times).expected(1, "m", None) or 0 for times in (1, 5, 20, 80)]
+    found = [noted(1, 4000, times).expected(1, "m") for times in (1, 5, 20, 80)]
     assert found == sorted(found)
     assert DEFAULT_OUTPUT_TOKENS < found[0] < 2500
     assert found[-1] == pytest.approx(4000, rel=0.1)
@@ -47,7 +48,8 @@ def test_each_key_has_its_own_and_a_new_one_begins_with_what_all_have() -> None:
     lengths = noted(1, 4000, 50)
     for _ in range(50):
         lengths.note(2, "m", 100)
-    long, short, new = (lengths.expected(key, "m", None) or 0 for key in (1, 2, 3))
+        lengths.settle()
+    long, short, new = (lengths.expected(key, "m") for key in (1, 2, 3))
     assert long > 3000
     assert short < 500
     assert short < new < long
@@ -57,11 +59,17 @@ def test_it_follows_a_change() -> None:
     lengths = noted(1, 4000, 500)
     for _ in range(150):
         lengths.note(1, "m", 100)
-    assert (lengths.expected(1, "m", None) or 0) < 700
+        lengths.settle()
+    assert (lengths.expected(1, "m")) < 700
 
 
-def test_the_client_s_own_cap_is_never_exceeded() -> None:
-    assert noted(1, 4000, 50).expected(1, "m", 256) == 256
+def test_what_comes_all_at_once_counts_as_what_comes_one_by_one() -> None:
+    at_once = OutputLengths()
+    for _ in range(30):
+        at_once.note(1, "m", 700)
+    assert at_once.expected(1, "m") == 0
+    at_once.settle()
+    assert at_once.expected(1, "m") == noted(1, 700, 30).expected(1, "m")
 
 
 def test_what_is_told_adds_up_and_is_told_once() -> None:
@@ -69,7 +77,7 @@ def test_what_is_told_adds_up_and_is_told_once() -> None:
     told = theirs.tell()
     assert theirs.tell() == []
     ours.hear(told)
-    assert ours.expected(1, "m", None) == pytest.approx(500, abs=15)
+    assert ours.expected(1, "m") == pytest.approx(500, abs=15)
     assert [(one.answers, one.tokens) for one in ours.tell()] == [(30.0, 6000.0)]
 
 
@@ -77,8 +85,12 @@ def test_memory_of_lengths_is_bounded() -> None:
     lengths = OutputLengths()
     for key in range(1, MOST_KNOWN + 50):
         lengths.note(key, "m", 10)
+        lengths.settle()
     assert len(lengths._known) <= MOST_KNOWN
-    assert lengths.expected(MOST_KNOWN + 49, "m", None) is not None
+    assert lengths.expected(MOST_KNOWN + 49, "m") == lengths.expected(MOST_KNOWN + 48, "m") > 0
+    for key in range(MOST_KNOWN + 50):
+        lengths.expected(key, "m")
+    assert len(lengths._expected) <= MOST_KNOWN
 
 
 # --- what an answer teaches ------------------------------------------------------------------------
@@ -87,16 +99,21 @@ def test_memory_of_lengths_is_bounded() -> None:
 def answered(learning: Learning, times: int, **usage: object) -> None:
     for _ in range(times):
         learning.on_answer(1, 3, facts(), Usage(**usage), NOW)  # type: ignore[arg-type]
+        learning.settle()
 
 
-def test_facts_get_the_output_that_is_usual_for_their_key() -> None:
+def test_the_output_that_is_usual_for_the_key_is_expected() -> None:
     learning = Learning(health())
     asked = facts(output_tokens=DEFAULT_OUTPUT_TOKENS)
-    assert learning.expecting(asked, 3) is asked
+    assert learning.expected_output(asked, 3) == DEFAULT_OUTPUT_TOKENS
     answered(learning, 100, output_total=3000)
-    assert learning.expecting(asked, 3).output_tokens == pytest.approx(3000, rel=0.1)
-    capped = msgspec.structs.replace(asked, max_output_tokens=100, output_tokens=100)
-    assert learning.expecting(capped, 3) is capped
+    assert learning.expected_output(asked, 3) == pytest.approx(3000, rel=0.1)
+
+
+def test_the_client_s_own_cap_is_never_exceeded() -> None:
+    learning = Learning(health())
+    answered(learning, 100, output_total=3000)
+    assert learning.expected_output(facts(max_output_tokens=100, output_tokens=100), 3) == 100
 
 
 def test_our_own_estimates_teach_nothing() -> None:
@@ -104,7 +121,7 @@ def test_our_own_estimates_teach_nothing() -> None:
     answered(
         learning, 50, output_total=9000, cache_read=0, input_total=10, source=UsageSource.ESTIMATED
     )
-    assert learning.expecting(facts(), 3).output_tokens == facts().output_tokens
+    assert learning.expected_output(facts(), 3) == facts().output_tokens
     assert learning.tell(NOW) == b""
 
 
@@ -114,7 +131,7 @@ def test_only_chat_has_answers_of_a_length() -> None:
     assert learning.tell(NOW) == b""
     answered(learning, 100, output_total=3000)
     asked = facts(kind="embedding")
-    assert learning.expecting(asked, 3) is asked
+    assert learning.expected_output(asked, 3) == asked.output_tokens
 
 
 CACHING = msgspec.structs.replace(
@@ -157,7 +174,7 @@ def test_all_of_it_is_told_to_the_other_processes() -> None:
     numbers = ours.health.numbers(CACHING, 5000.0)
     assert numbers.cached_share == pytest.approx(0.7, abs=0.05)
     assert numbers.valid_rate < 0.3
-    assert ours.expecting(facts(), 3).output_tokens == pytest.approx(3000, rel=0.15)
+    assert ours.expected_output(facts(), 3) == pytest.approx(3000, rel=0.15)
 
 
 # --- form ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from routing.adapters.base import Headers
+from routing.adapters.base import Headers, header
 from routing.core.catalog import Caller, Endpoint, Policy
 from routing.core.deadlines import Deadlines
 from routing.core.record import Finish, Intent, Progress, Record, RequestDone, decode, encode
@@ -78,12 +78,20 @@ Step = bytes | Exception | asyncio.Event | float
 
 
 class ScriptedAnswer:
+    is_complete = False
+
     def __init__(self, status: int, headers: Headers, steps: Sequence[Step]) -> None:
         self.status = status
         self.headers = headers
         self.steps = steps
         self.closed = False
         self.delivered = 0
+
+    def header(self, line: bytes) -> bytes:
+        return header(self.headers, line[1:-2])
+
+    def body_at_once(self, limit_bytes: int) -> bytes | None:
+        return None
 
     async def read(self, limit_bytes: int) -> bytes:
         return b"".join([piece async for piece in self.chunks()])

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from routing.gateway.upstream.heads import MAX_HEAD_BYTES, MAX_HEADERS, head_fault
-from routing.gateway.upstream.plain import read_plain
+from routing.gateway.upstream.plain import pairs_in, read_plain, value_in
 from tests.routing.upstream.scripted import plain
 
 
@@ -55,11 +55,14 @@ def assert_agreement(data: bytes) -> None:
     read = read_plain(data)
     if read is None:
         return
-    headers, body = read
+    headers, body = pairs_in(read.head), read.body
     parsed = Parsed.of(data)  # which raises for what is malformed
     assert (parsed.status, parsed.headers, parsed.body) == (200, headers, body)
     assert (parsed.began, parsed.ended, parsed.is_reusable) == (1, 1, True)
     assert head_fault("host", parsed.status, parsed.headers) is None
+    for name, _ in parsed.headers:
+        first = next(value for other, value in parsed.headers if other == name)
+        assert value_in(read.head, read.lower, b"\n%b: " % name) == first
     assert len(data) - len(body) <= MAX_HEAD_BYTES
 
 
