@@ -44,6 +44,7 @@ class ChatCall(msgspec.Struct, frozen=True):
     native: NativeCall | None = None  # what the client wrote, where it was not OpenAI chat
     kind: str = "chat"  # of routing.core.kinds: `body` is what that kind's path takes
     upload: Upload | None = None  # the file of a multipart request; its fields are `body`
+    is_sound: bool = False  # what streams is the sound itself: no event can be put into it
 
 
 class BuiltRequest(msgspec.Struct, frozen=True):

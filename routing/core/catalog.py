@@ -158,6 +158,7 @@ CAPABILITIES = frozenset(
         "dimensions",  # embeddings of a wanted length
         "timestamps",  # transcriptions that say when what was said
         "image_url",  # images given by address, not only as base64
+        "stream",  # images, transcripts and speech as events while they are made
     }
 )
 

@@ -21,7 +21,7 @@ from routing.gateway.asgi import (
     read_body,
 )
 from routing.gateway.errors import JSON_HEADERS, error_body, error_headers, our_fault
-from routing.gateway.kinds import KIND_PATHS, answer_kind
+from routing.gateway.kinds import KIND_PATHS, NOT_OFFERED, answer_kind
 from routing.gateway.listing import model_body, models_body
 from routing.gateway.resources import counted, kept_response
 from routing.gateway.service import Gateway
@@ -166,6 +166,8 @@ class GatewayApp:
         return None
 
     def _no_route(self, path: str) -> HubError:
+        if path in NOT_OFFERED:
+            return HubError(404, "not_offered", NOT_OFFERED[path], should_retry=False)
         served = [f"{method} {known}".strip() for known, (method, _) in self._routes.items()]
         return HubError(
             404,

@@ -36,8 +36,10 @@ from routing.gateway.preferences import bad_request, names_of, parse_preferences
 MOST_INPUTS = 2048
 MOST_DOCUMENTS = 10_000
 MOST_IMAGES = 10
+MOST_PARTIAL = 3  # pictures before the whole one
 MOST_DIMENSIONS = 65_536
 # Fields of a form that clients write as lists: "name[]", or the name again and again.
+STREAM = "stream"  # the capability
 LISTS = frozenset({"timestamp_granularities", "include", "models", "languages", "keywords"})
 
 Parsed = tuple[ChatCall, RequestFacts]
@@ -121,30 +123,48 @@ def _documents(value: Any) -> list[str]:
 def parse_images(body: dict[str, Any], raw: bytes, snapshot: Snapshot) -> Parsed:
     prompt, n = _text(body, "prompt"), _whole(body, "n", MOST_IMAGES) or 1
     _one_of(body, "response_format", ("url", "b64_json"))
-    _no_stream(body, ("stream", "partial_images"))
+    is_stream = _image_stream(body, n)
     pixels = pixels_of_size(body.get("size")) or USUAL_PIXELS
-    return _call(body, raw, IMAGE), _facts(
+    return _call(body, raw, IMAGE, stream=is_stream), _facts(
         body,
         snapshot,
         IMAGE,
+        streamed_by="stream" if is_stream else "",
         input_tokens=text_tokens(prompt),
         output_tokens=n * pixels // 1000,
         pieces=((Meter.IMAGE, n), (Meter.PIXEL, n * pixels)),
     )
 
 
+def _image_stream(body: dict[str, Any], n: int) -> bool:
+    _flag(body, "stream")
+    is_stream = body.get("stream") is True
+    partial = body.get("partial_images")
+    if partial is not None and (type(partial) is not int or not 0 <= partial <= MOST_PARTIAL):
+        raise bad_request(
+            "invalid_value",
+            f"'partial_images' must be a whole number from 0 to {MOST_PARTIAL}",
+            "partial_images",
+        )
+    if partial and not is_stream:
+        raise bad_request(
+            "invalid_value", "'partial_images' needs 'stream': true", "partial_images"
+        )
+    if is_stream and n > 1:
+        raise bad_request("unsupported_value", "A stream gives one image: 'n' must be 1", "n")
+    return is_stream
+
+
 def parse_speech(body: dict[str, Any], raw: bytes, snapshot: Snapshot) -> Parsed:
     text = _text(body, "input")
-    if body.get("stream_format") == "sse":
-        raise bad_request(
-            "unsupported_value",
-            "'stream_format' must be 'audio': speech is given whole, not as events",
-            "stream_format",
-        )
-    return _call(body, raw, SPEECH), _facts(
+    _one_of(body, "stream_format", ("audio", "sse"))
+    is_events = body.get("stream_format") == "sse"
+    call = _call(body, raw, SPEECH, stream=True, is_sound=not is_events)
+    return call, _facts(
         body,
         snapshot,
         SPEECH,
+        streamed_by="stream_format" if is_events else "",
         input_tokens=text_tokens(text),
         pieces=((Meter.CHARACTER, len(text)),),
     )
@@ -164,16 +184,20 @@ def parse_transcription(
         raise bad_request("unknown_file", "Only one file is taken, under 'file'", name[:60])
     body = _fields(form)
     _one_of(body, "response_format", FORMATS)
-    _no_stream(body, ("stream",))
+    is_stream = _form_flag(body, "stream")
     seconds = whole_seconds(audio_seconds(upload.data)) or estimated_audio_seconds(upload.data)
     is_timed = body.get("response_format") in TIMED_FORMATS or GRANULARITIES in body
-    call = ChatCall(
-        body, stream=False, wants_usage=False, raw=raw, kind=TRANSCRIPTION, upload=upload
-    )
+    if is_stream and is_timed:
+        name = "response_format" if body.get("response_format") in TIMED_FORMATS else GRANULARITIES
+        raise bad_request(
+            "unsupported_value", f"A stream tells no times: leave '{name}' or 'stream' out", name
+        )
+    call = _call(body, raw, TRANSCRIPTION, stream=is_stream, upload=upload)
     return call, _facts(
         body,
         snapshot,
         TRANSCRIPTION,
+        streamed_by="stream" if is_stream else "",
         needs=frozenset({"timestamps"}) if is_timed else frozenset(),
         pieces=((Meter.AUDIO_SECOND, seconds),),
     )
@@ -241,17 +265,25 @@ def parse_kind(
     return _JSON_PARSERS[kind](body, raw, snapshot)
 
 
-def _call(body: dict[str, Any], raw: bytes, kind: str) -> ChatCall:
-    return ChatCall(body, stream=False, wants_usage=False, raw=raw, kind=kind)
+def _call(
+    body: dict[str, Any], raw: bytes, kind: str, *, stream: bool = False, **more: Any
+) -> ChatCall:
+    return ChatCall(body, stream=stream, wants_usage=False, raw=raw, kind=kind, **more)
 
 
-def _facts(body: dict[str, Any], snapshot: Snapshot, kind: str, **known: Any) -> RequestFacts:
+def _facts(
+    body: dict[str, Any], snapshot: Snapshot, kind: str, streamed_by: str = "", **known: Any
+) -> RequestFacts:
+    """`streamed_by` is the parameter that asks for events, "" where none are asked for."""
     requested = _model_name(body)
     preferences = parse_preferences(body.pop("provider", None))
     fallbacks = _fallbacks(body.pop("models", None), kind, snapshot)
     found = resolve(requested, snapshot)
     check_kind(found.model, kind, snapshot)
     known = {"output_tokens": 0, **known}
+    if streamed_by:
+        _check_streams((found.model, *fallbacks), snapshot, streamed_by)
+        known |= {"stream": True, "needs": known.get("needs", frozenset()) | {STREAM}}
     return RequestFacts(
         requested_model=requested,
         model=found.model,
@@ -264,6 +296,18 @@ def _facts(body: dict[str, Any], snapshot: Snapshot, kind: str, **known: Any) ->
         kind=kind,
         **known,
     )
+
+
+def _check_streams(models: tuple[str, ...], snapshot: Snapshot, param: str) -> None:
+    """Where some endpoints can, the others are left out by their capabilities."""
+    offered = [endpoint for model in models for endpoint in snapshot.endpoints_of.get(model, ())]
+    if offered and not any(STREAM in endpoint.capabilities for endpoint in offered):
+        raise bad_request(
+            "unsupported_value",
+            f"No provider gives answers of {models[0]} as events. Leave '{param}' out, or choose "
+            "another model",
+            param,
+        )
 
 
 def _model_name(body: dict[str, Any]) -> str:
@@ -330,9 +374,9 @@ def _one_of(body: dict[str, Any], name: str, known: tuple[str, ...]) -> None:
         raise bad_request("invalid_value", f"'{name}' must be one of {', '.join(known)}", name)
 
 
-def _no_stream(body: dict[str, Any], names: tuple[str, ...]) -> None:
-    for name in names:
-        if body.get(name) not in (None, False, 0, "false"):
-            raise bad_request(
-                "unsupported_value", f"'{name}' is not offered here: answers come whole", name
-            )
+def _form_flag(body: dict[str, Any], name: str) -> bool:
+    """Of a form, whose fields are texts."""
+    word = body.get(name, "false")
+    if word not in ("true", "false"):
+        raise bad_request("invalid_type", f"'{name}' must be true or false", name)
+    return bool(word == "true")

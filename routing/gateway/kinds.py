@@ -1,10 +1,13 @@
-"""The paths of everything that is not chat: the same way through the gateway, whole answers."""
+"""The paths of everything that is not chat: the same way through the gateway."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import cast
+
+import msgspec
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
@@ -18,12 +21,18 @@ from routing.gateway.limits import refusal_headers
 from routing.gateway.parse import MAX_NAME_CHARS
 from routing.gateway.scribe import Scribe
 from routing.gateway.service import PARSE_IN_THREAD_BYTES, Gateway, outcome_of_error
+from routing.gateway.sound_sink import SoundSink
 from routing.gateway.wishes import wishes_in
 
 logger = logging.getLogger("panelboard.gateway")
 
 # path -> kind, for the table of routes
 KIND_PATHS = {kind.path: kind.name for kind in KINDS.values() if kind.name != CHAT}
+# What clients of these kinds may look for and not find, and what to do instead.
+NOT_OFFERED = dict.fromkeys(
+    ("/v1/images/edits", "/v1/images/variations"),
+    "The hub makes images, at POST /v1/images/generations, and does not edit them",
+)
 
 
 async def answer_kind(
@@ -67,6 +76,11 @@ async def _answer(
     try:
         gateway._admit()
         call, facts = await _parsed(scribe, kind, headers, raw)
+        if call.is_sound:
+            if scribe.wishes is not None and scribe.wishes.idempotency_key:  # kept, so whole
+                call = msgspec.structs.replace(call, stream=False, is_sound=False)
+            else:
+                sink = cast(Sink, SoundSink(sink, scribe))
         await gateway.run(scribe, sink, call, facts, headers)
     except HubError as error:
         scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)

@@ -7,22 +7,22 @@ from typing import Any, Literal
 
 import msgspec
 
-# fault -> the modes it makes sense in ("s" streams, "w" whole answers)
+# fault -> the modes it makes sense in ("s" events, "w" whole answers, "b" bare bytes in pieces)
 FAULTS = {
     # before any answer
-    "status": "sw",
-    "refuse": "sw",  # the connection is closed without a word
-    "slow_headers": "sw",
-    "html_200": "sw",
-    "error_200": "sw",
-    "empty_200": "sw",
-    "wrong_length": "sw",
+    "status": "swb",
+    "refuse": "swb",  # the connection is closed without a word
+    "slow_headers": "swb",
+    "html_200": "swb",
+    "error_200": "swb",
+    "empty_200": "swb",
+    "wrong_length": "swb",
     # in the answer
-    "slow_first_token": "sw",
+    "slow_first_token": "swb",
     "error_first_frame": "s",
     "error_at": "s",
-    "cut": "sw",
-    "stall": "sw",
+    "cut": "swb",
+    "stall": "swb",
     "comments_only": "s",
     "malformed_frame": "sw",
     "no_usage": "sw",
@@ -30,8 +30,8 @@ FAULTS = {
     "broken_form": "sw",  # arguments of tools and JSON that nobody can use
     "no_done": "s",
     "double_done": "s",
-    "pace": "s",  # a fixed time between chunks, whatever the speed
-    "byte_by_byte": "s",
+    "pace": "sb",  # a fixed time between chunks, whatever the speed
+    "byte_by_byte": "sb",
     # other ways to write the same stream, all allowed by the SSE standard
     "crlf": "s",
     "bare_cr": "s",
@@ -96,9 +96,11 @@ class FaultBook:
     def clear(self, fault_id: int | None = None) -> None:
         self.rules = [rule for rule in self.rules if fault_id is not None and rule.id != fault_id]
 
-    def pick(self, provider: str, models: tuple[str, str], *, stream: bool) -> Fault | None:
-        """The first rule that matches, counted as used."""
-        mode = "s" if stream else "w"
+    def pick(
+        self, provider: str, models: tuple[str, str], *, stream: bool = False, mode: str = ""
+    ) -> Fault | None:
+        """The first rule that matches, counted as used. `mode` as in FAULTS, where it is known."""
+        mode = mode or ("s" if stream else "w")
         for rule in self.rules:
             matches = (
                 rule.provider in {"", "*", provider}

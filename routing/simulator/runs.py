@@ -16,7 +16,7 @@ from routing.simulator.faults import Fault
 from routing.simulator.http11 import head_bytes
 from routing.simulator.prices import Tally, cost_usd
 from routing.simulator.profiles import Pace
-from routing.simulator.session import Dialect, Frame, Kind, Replies, Report, Session
+from routing.simulator.session import Frame, Kind, Replies, Report, Session, Streams
 from routing.simulator.wheel import TICK_S
 
 FRAMES_PER_WRITE = 64
@@ -36,13 +36,10 @@ BROKEN_FRAME = b'data: {"id":"broken","choices":[{"index":0,"delta":{"content":"
 class Run:
     """Common to both: the bill for what was produced, and the end."""
 
-    def __init__(
-        self, call: Call, session: Session, dialect: Replies, pace: Pace, fault: Fault | None
-    ) -> None:
+    def __init__(self, call: Call, session: Session, pace: Pace, fault: Fault | None) -> None:
         self.call = call
         self.exchange = call.exchange
         self.session = session
-        self.dialect = dialect
         self.pace = pace
         self.fault = fault
         self.kind = fault.fault if fault is not None else ""
@@ -81,6 +78,12 @@ class Run:
 
 
 class WholeRun(Run):
+    def __init__(
+        self, call: Call, session: Session, dialect: Replies, pace: Pace, fault: Fault | None
+    ) -> None:
+        super().__init__(call, session, pace, fault)
+        self.dialect = dialect
+
     def begin(self) -> None:
         total_s = self.delay_s + self.pace.due_s(self.session.tally.output_total)
         if total_s <= 0:
@@ -154,9 +157,9 @@ def _hang_up(run: Run) -> None:
 
 class StreamRun(Run):
     def __init__(
-        self, call: Call, session: Session, dialect: Dialect, pace: Pace, fault: Fault | None
+        self, call: Call, session: Session, dialect: Streams, pace: Pace, fault: Fault | None
     ) -> None:
-        super().__init__(call, session, dialect, pace, fault)
+        super().__init__(call, session, pace, fault)
         self._frames = dialect.frames(session)
         self._stream_type = dialect.stream_type
         self._next: Frame | None = None

@@ -69,9 +69,13 @@ class Replies(Protocol):
         ...
 
 
-class Dialect(Replies, Protocol):
+class Streams(Protocol):
     stream_type: bytes  # content type of a stream
 
+    def frames(self, session: Session) -> Iterator[Frame]: ...
+
+
+class Dialect(Replies, Streams, Protocol):
     def chat_model(self, provider: Provider, request: Request) -> str | None:
         """The model id when this is a chat request, "" when the body must tell, else None."""
         ...
@@ -79,8 +83,6 @@ class Dialect(Replies, Protocol):
     def read(self, provider: Provider, request: Request, body: dict[str, Any]) -> Ask:
         """Raises Refusal."""
         ...
-
-    def frames(self, session: Session) -> Iterator[Frame]: ...
 
     def error_frame(self, body: dict[str, Any] | list[Any]) -> bytes: ...
 

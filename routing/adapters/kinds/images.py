@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import override
 
 from routing.adapters import errors
-from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply
+from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply, StreamReader
 from routing.adapters.forms import refuse
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, text_of
 from routing.adapters.kinds.common import (
@@ -19,11 +19,21 @@ from routing.adapters.kinds.common import (
     headers_for,
     sent_body,
 )
-from routing.adapters.kinds.counting import USUAL_PIXELS, pixels_of_png, pixels_of_size
+from routing.adapters.kinds.counting import (
+    USUAL_PIXELS,
+    pixels_of_png,
+    pixels_of_size,
+    text_tokens,
+)
+from routing.adapters.kinds.streams import EVENT_STREAM, KindStream
 from routing.adapters.usage import count
 from routing.adapters.wire import quirks_of
 from routing.core.catalog import Endpoint
 from routing.core.usage import Meter, Usage, UsageSource
+
+PARTIAL = "image_generation.partial_image"
+COMPLETED = "image_generation.completed"
+PARTIAL_IMAGE_TOKENS = 100  # of output, as OpenAI bills each
 
 
 class OpenAIImages(WholeAnswers):
@@ -43,7 +53,8 @@ class OpenAIImages(WholeAnswers):
                 "response_format",
                 f"gives the images of {endpoint.model.name} as b64_json only",
             )
-        headers = headers_for(endpoint, secret)
+        accept = EVENT_STREAM if call.stream else b"application/json"
+        headers = headers_for(endpoint, secret, accept=accept)
         return BuiltRequest(quirks_of(endpoint).images_path, headers, dumps(body), tuple(dropped))
 
     @override
@@ -64,6 +75,37 @@ class OpenAIImages(WholeAnswers):
             usage_raw=dumps(raw_usage) if raw_usage else b"",
             response_model=text_of(document.get("model")),
         )
+
+    @override
+    def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader:
+        return ImageStream(call, endpoint)
+
+
+class ImageStream(KindStream):
+    """Partial pictures, as many as were asked for or fewer, and the whole one."""
+
+    @override
+    def _on_event(self, name: str, event: dict[str, Any], sent: bytes) -> bytes:
+        if name not in (PARTIAL, COMPLETED):
+            return sent
+        if not (event.get("b64_json") or event.get("url")):
+            return self._fail("no_picture", "The provider sent an event without its picture.")
+        self._count(0, is_answer=True)
+        if name == PARTIAL:
+            self.usage = self._so_far()
+        else:
+            raw = dict_of(event.get("usage"))
+            usage = _usage(event, [event], raw, self._call, self._endpoint)
+            self._end_with(as_billed(usage, self._endpoint), raw)
+        return sent
+
+    def _so_far(self) -> Usage:
+        made = Usage(
+            input_total=text_tokens(text_of(self._call.body.get("prompt"))),
+            output_total=self.content_frames * PARTIAL_IMAGE_TOKENS,
+            source=UsageSource.ESTIMATED,
+        )
+        return as_billed(made, self._endpoint)
 
 
 def _usage(

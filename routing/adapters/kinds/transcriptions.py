@@ -11,8 +11,15 @@ from typing import Any
 
 from typing_extensions import override
 
-from routing.adapters import errors
-from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply, Upload
+from routing.adapters import errors, sse
+from routing.adapters.base import (
+    BuiltRequest,
+    ChatCall,
+    Headers,
+    Reply,
+    StreamReader,
+    Upload,
+)
 from routing.adapters.forms import refuse
 from routing.adapters.jsonio import dict_of, dicts_in, dig, dumps, text_of
 from routing.adapters.kinds.common import (
@@ -28,10 +35,11 @@ from routing.adapters.kinds.counting import (
     whole_seconds,
 )
 from routing.adapters.kinds.multipart import write_form
+from routing.adapters.kinds.streams import EVENT_STREAM, KindStream, begun_usage
 from routing.adapters.usage import first_count
 from routing.adapters.wire import quirks_of
 from routing.core.catalog import Endpoint
-from routing.core.usage import Usage, UsageSource
+from routing.core.usage import Meter, Usage, UsageSource
 
 FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
 TIMED_FORMATS = frozenset({"verbose_json", "srt", "vtt"})
@@ -39,6 +47,7 @@ GRANULARITIES = "timestamp_granularities[]"
 NO_FILE = Upload("audio", "application/octet-stream", b"")
 _LENGTH_PATHS = ("usage.seconds", "duration", "usage.prompt_audio_seconds")
 _PLAIN_TEXT = b"text/plain; charset=utf-8"
+DELTA, DONE = "transcript.text.delta", "transcript.text.done"
 
 
 class OpenAITranscriptions(WholeAnswers):
@@ -53,9 +62,11 @@ class OpenAITranscriptions(WholeAnswers):
             reason = f"tells no times for {endpoint.model.name}, only json and text"
             refuse(endpoint, "response_format", reason)
         if quirks.transcription_style == "openai":
-            body["response_format"] = "verbose_json" if is_timed(endpoint) else "json"
+            with_times = is_timed(endpoint) and not call.stream
+            body["response_format"] = "verbose_json" if with_times else "json"
         content_type, form = write_form(_fields(body), "file", call.upload or NO_FILE)
-        headers = headers_for(endpoint, secret, content_type)
+        accept = EVENT_STREAM if call.stream else b"application/json"
+        headers = headers_for(endpoint, secret, content_type, accept)
         return BuiltRequest(quirks.transcriptions_path, headers, form, tuple(dropped))
 
     @override
@@ -79,6 +90,10 @@ class OpenAITranscriptions(WholeAnswers):
             content_type=content_type,
         )
 
+    @override
+    def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader:
+        return _STREAMS[quirks_of(endpoint).transcription_style](call, endpoint)
+
 
 def wanted_format(call: ChatCall) -> str:
     return text_of(call.body.get("response_format")) or "json"
@@ -100,17 +115,79 @@ def _fields(body: dict[str, Any]) -> list[tuple[str, str]]:
 def _usage(document: dict[str, Any], call: ChatCall, least_s: int) -> Usage:
     told = (whole_seconds(dig(document, path)) for path in _LENGTH_PATHS)
     seconds, source = next((s for s in told if s is not None), None), UsageSource.PROVIDER
-    data = (call.upload or NO_FILE).data
     if seconds is None:
-        seconds = whole_seconds(audio_seconds(data))
-    if seconds is None:
-        seconds, source = estimated_audio_seconds(data), UsageSource.ESTIMATED
+        seconds, source = _seconds_of((call.upload or NO_FILE).data)
     return Usage(
         input_total=first_count(document, "usage.input_tokens", "usage.prompt_tokens") or 0,
         output_total=first_count(document, "usage.output_tokens", "usage.completion_tokens") or 0,
         audio_seconds=max(seconds, least_s),
         source=source,
     )
+
+
+def _seconds_of(data: bytes) -> tuple[int, UsageSource]:
+    """By the recording itself, where its provider does not say."""
+    seconds = whole_seconds(audio_seconds(data))
+    if seconds is not None:
+        return seconds, UsageSource.PROVIDER
+    return estimated_audio_seconds(data), UsageSource.ESTIMATED
+
+
+# --- the text as it is heard ------------------------------------------------------------------------
+
+
+class TranscriptStream(KindStream):
+    """OpenAI's own events."""
+
+    @override
+    def _on_event(self, name: str, event: dict[str, Any], sent: bytes) -> bytes:
+        if name == DELTA:
+            self._heard(text_of(event.get("delta")))
+        elif name == DONE:
+            self._heard_all(event)
+        return sent
+
+    def _heard(self, text: str) -> None:
+        if not text:
+            return
+        if not self.content_started:
+            seconds = _seconds_of((self._call.upload or NO_FILE).data)[0]
+            least_s = self._quirks.audio_least_s
+            quantity = max(seconds, least_s)
+            self.usage = begun_usage(self._endpoint, Meter.AUDIO_SECOND, "audio_seconds", quantity)
+        self._count(len(text), is_answer=True)
+
+    def _heard_all(self, event: dict[str, Any]) -> None:
+        usage = _usage(event, self._call, self._quirks.audio_least_s)
+        self._end_with(as_billed(usage, self._endpoint), dict_of(event.get("usage")))
+
+
+class PlainTranscriptStream(TranscriptStream):
+    """Mistral's events, told in OpenAI's. What it tells of times has no place there."""
+
+    @override
+    def _on_event(self, name: str, event: dict[str, Any], sent: bytes) -> bytes:
+        text = text_of(event.get("text"))
+        if name == "transcription.text.delta":
+            self._heard(text)
+            return _event({"type": DELTA, "delta": text})
+        if name != "transcription.done":
+            return b""
+        self.response_model = text_of(event.get("model"))
+        self._heard_all(event)
+        done: dict[str, Any] = {"type": DONE, "text": text}
+        language = text_of(event.get("language"))
+        return _event({**done, "languages": [{"code": language}]} if language else done)
+
+
+def _event(document: dict[str, Any]) -> bytes:
+    return sse.encode(dumps(document))
+
+
+_STREAMS: dict[str, type[TranscriptStream]] = {
+    "openai": TranscriptStream,
+    "plain": PlainTranscriptStream,
+}
 
 
 # --- the forms of an answer ---------------------------------------------------------------------------

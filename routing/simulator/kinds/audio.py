@@ -13,6 +13,7 @@ from typing import Any
 
 from routing.simulator.asks import Refusal, wants
 from routing.simulator.http11 import Request
+from routing.simulator.kinds import streams
 from routing.simulator.kinds.base import (
     Answer,
     Reading,
@@ -21,13 +22,14 @@ from routing.simulator.kinds.base import (
     check_type,
     json_reading,
     text_in,
+    tokens_of,
 )
 from routing.simulator.prices import Tally
 from routing.simulator.world import Endpoint, Provider
 
 KNOWN_HEARD = (
     "model response_format language prompt temperature timestamp_granularities[] "
-    "timestamp_granularities include include[] chunking_strategy context_bias diarize"
+    "timestamp_granularities include include[] chunking_strategy context_bias diarize stream"
 )
 KNOWN_SPOKEN = "model input voice response_format speed instructions stream_format sample_rate"
 PLAIN_FORMATS = ("json", "text")
@@ -37,6 +39,7 @@ WORDS_PER_S = 2.5
 SEGMENT_S = 5.0
 MOST_CHARACTERS = 4096
 SPOKEN_CHARACTERS_PER_S = 15
+TOKENS_PER_S = 20  # of speech, where it is billed by tokens
 RATE_HZ = 8000
 MP3_FRAME = b"\xff\xfb\x90\x64" + bytes(413)  # 26 ms of silence at 128 kbit/s
 MP3_FRAME_S = 1152 / 44_100
@@ -110,6 +113,9 @@ class Transcriptions:
         words = words_of(asked.file, seconds)
         billed = max(math.ceil(seconds), provider.traits.audio_least_s)
         tally = Tally(pieces={"audio_second": billed})
+        if asked.fields.get("stream") == "true":
+            wants(endpoint.can("stream"), "streaming is not supported", param="stream")
+            return streams.transcript(provider, endpoint, words, seconds, tally)
         if provider.traits.transcription_style == "plain":
             return _plain(endpoint, words, seconds, tally)
         return _FORMS[form](provider, words, seconds, tally)
@@ -226,9 +232,23 @@ class Speech:
         form = fields.get("response_format", "mp3")
         wants(form in _SOUNDS, f"{form} is not played; there are {[*_SOUNDS]}")
         make, content_type = _SOUNDS[form]
-        tally = Tally(pieces={"character": len(text)})
-        sound = make(len(text) / SPOKEN_CHARACTERS_PER_S)
-        return Answer(tally, raw=sound, content_type=content_type)
+        seconds = len(text) / SPOKEN_CHARACTERS_PER_S
+        sound = make(seconds)
+        as_events = fields.get("stream_format") == "sse"
+        wants(not as_events or endpoint.can("stream"), "not supported", param="stream_format")
+        tally = _spoken_tally(endpoint, text, seconds)
+        if as_events:
+            return streams.spoken(sound, tally)
+        return Answer(
+            tally, content_type=content_type, frames=lambda _: streams.pieces(sound, tally)
+        )
+
+
+def _spoken_tally(endpoint: Endpoint, text: str, seconds: float) -> Tally:
+    if any(row.meter == "character" for row in endpoint.prices):
+        return Tally(pieces={"character": len(text)})
+    made = math.ceil(seconds * TOKENS_PER_S)
+    return Tally(input_total=tokens_of(text), output_total=made)
 
 
 def _mp3(seconds: float) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -9,10 +10,12 @@ import msgspec
 from routing.simulator.asks import Refusal, wants
 from routing.simulator.http11 import Request
 from routing.simulator.prices import Tally
-from routing.simulator.session import ENCODER, Report, pretend
+from routing.simulator.session import ENCODER, Frame, Report, pretend
 from routing.simulator.world import Endpoint, Provider
 
 JSON = b"application/json"
+EVENTS = b"text/event-stream; charset=utf-8"
+Frames = Callable[[Report], Iterator[Frame]]
 
 
 class Reading(msgspec.Struct):
@@ -29,14 +32,26 @@ class Answer(msgspec.Struct):
     usage: dict[str, Any] | None = None  # put under `usage` unless a fault leaves it out
     raw: bytes = b""  # instead of a document
     content_type: bytes = JSON
+    frames: Frames | None = None  # where it comes in pieces
 
     def body(self, report: Report) -> bytes:
         if self.raw:
             return self.raw
         if self.usage is None or report is Report.NONE:
             return ENCODER.encode(self.document)
-        told = pretend(self.usage) if report is Report.ABSURD else self.usage
-        return ENCODER.encode({**self.document, "usage": told})
+        return ENCODER.encode({**self.document, **told(self.usage, report)})
+
+
+def told(usage: dict[str, Any], report: Report) -> dict[str, Any]:
+    """What an answer says of its usage, as a part of it."""
+    if report is Report.NONE:
+        return {}
+    return {"usage": pretend(usage) if report is Report.ABSURD else usage}
+
+
+def event(name: str, *, named: bool = False, **fields: Any) -> bytes:
+    head = b"event: " + name.encode() + b"\n" if named else b""
+    return head + b"data: " + ENCODER.encode({"type": name, **fields}) + b"\n\n"
 
 
 class Play(Protocol):

@@ -7,30 +7,37 @@ import hashlib
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from routing.simulator.asks import wants
 from routing.simulator.http11 import Request
 from routing.simulator.kinds.base import (
+    EVENTS,
     Answer,
     Reading,
     at_path,
     check_fields,
+    event,
     json_reading,
     text_in,
     tokens_of,
+    told,
     whole_in,
 )
 from routing.simulator.prices import Tally
+from routing.simulator.session import Frame, Kind, Report
 from routing.simulator.world import Endpoint, Provider
 
 KNOWN = (
     "model prompt n size quality response_format user background moderation output_format "
-    "output_compression safety_identifier seed aspect_ratio resolution"
+    "output_compression safety_identifier seed aspect_ratio resolution stream partial_images"
 )
 USUAL_SIZE = "1024x1024"
 MOST_SIDE = 4096
 PIXELS_PER_TOKEN = 1000
+PARTIAL_TOKENS = 100
+MOST_PARTIAL = 3
 EFFORT = {"low": 0.25, "high": 4.0}  # times the tokens of a usual picture
 
 
@@ -81,8 +88,46 @@ class Images:
             return Answer(tally, {"data": data})
         effort = EFFORT.get(str(fields.get("quality")), 1.0)
         tally.output_total = n * int(width * height / PIXELS_PER_TOKEN * effort)
+        if fields.get("stream"):
+            return _streamed(endpoint, asked, now, tally, (width, height))
         shape = {"created": int(now), "data": data, "size": f"{width}x{height}"}
         return Answer(tally, shape, _usage(tally))
+
+
+def _streamed(
+    endpoint: Endpoint, asked: Reading, now: float, tally: Tally, size: tuple[int, int]
+) -> Answer:
+    """Each partial picture costs as many tokens as OpenAI says it does."""
+    wants(endpoint.can("stream"), "Unknown parameter: 'stream'.", param="stream")
+    partial = asked.fields.get("partial_images", 0)
+    good = type(partial) is int and 0 <= partial <= MOST_PARTIAL
+    wants(good, "partial_images must be between 0 and 3", param="partial_images")
+    whole_tokens = tally.output_total
+    tally.output_total += partial * PARTIAL_TOKENS
+    prompt = str(asked.fields["prompt"])
+    shape = {
+        "created_at": int(now),
+        "size": f"{size[0]}x{size[1]}",
+        "quality": "high",
+        "background": "opaque",
+        "output_format": "png",
+    }
+
+    def frames(report: Report) -> Iterator[Frame]:
+        for at in range(partial):
+            picture = _image(f"{prompt} partial {at}", *size, as_url=False)
+            name = "image_generation.partial_image"
+            data = event(name, named=True, **picture, **shape, partial_image_index=at)
+            yield Frame(Kind.CONTENT, data, PARTIAL_TOKENS)
+        whole = {
+            **_image(f"{prompt} 0", *size, as_url=False),
+            **shape,
+            **told(_usage(tally), report),
+        }
+        data = event("image_generation.completed", named=True, **whole)
+        yield Frame(Kind.CONTENT, data, whole_tokens)
+
+    return Answer(tally, content_type=EVENTS, frames=frames)
 
 
 def _size(fields: dict[str, Any]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,14 +16,14 @@ from routing.simulator.calls import Call
 from routing.simulator.early_faults import EARLY_FAULTS
 from routing.simulator.http11 import Exchange, Request
 from routing.simulator.kinds.audio import Speech, Transcriptions
-from routing.simulator.kinds.base import Answer, Play, Reading
+from routing.simulator.kinds.base import EVENTS, Answer, Frames, Play, Reading
 from routing.simulator.kinds.embeddings import GeminiEmbeddings, OpenAIEmbeddings
 from routing.simulator.kinds.images import Images
 from routing.simulator.kinds.rerank import Rerank
 from routing.simulator.prices import cost_usd
 from routing.simulator.profiles import Pace, draw_pace
-from routing.simulator.runs import WholeRun
-from routing.simulator.session import Session
+from routing.simulator.runs import StreamRun, WholeRun
+from routing.simulator.session import Frame, Session
 from routing.simulator.world import Endpoint, Provider
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def perform(
         call.refuse(refusal)
         return
     models = (endpoint.upstream_model, endpoint.model)
-    fault = service.faults.pick(provider.slug, models, stream=False)
+    row.stream = answer.content_type == EVENTS
+    fault = service.faults.pick(provider.slug, models, mode=_mode_of(answer))
     if fault is not None:
         call.note_fault(fault)
         if fault.fault in EARLY_FAULTS:
@@ -108,6 +110,24 @@ def _answered(call: Call, play: Play, path_model: str, asked: Reading) -> tuple[
     return endpoint, play.answer(provider, endpoint, asked, row.time)
 
 
+def _mode_of(answer: Answer) -> str:
+    """As `faults` knows the ways of an answer."""
+    if answer.frames is None:
+        return "w"
+    return "s" if answer.content_type == EVENTS else "b"
+
+
+class _PiecedAnswer:
+    """What `StreamRun` needs of a dialect."""
+
+    def __init__(self, answer: Answer, frames: Frames) -> None:
+        self.stream_type = answer.content_type
+        self._frames = frames
+
+    def frames(self, session: Session) -> Iterator[Frame]:
+        return self._frames(session.report)
+
+
 class _WholeAnswer:
     """What `WholeRun` needs of a dialect."""
 
@@ -128,9 +148,12 @@ def _run(call: Call, endpoint: Endpoint, answer: Answer, fault: Fault | None) ->
     pace = draw_pace(
         provider.slug, endpoint.model, provider.profile, service.busy[key], options.speed, rng
     )
-    run: Any = WholeRun(
-        call, _session(call, endpoint, answer), _WholeAnswer(answer), _at_once(pace), fault
-    )
+    session = _session(call, endpoint, answer)
+    run: Any
+    if answer.frames is None:
+        run = WholeRun(call, session, _WholeAnswer(answer), _at_once(pace), fault)
+    else:
+        run = StreamRun(call, session, _PiecedAnswer(answer, answer.frames), pace, fault)
     service.running.add(run)
     call.at_end = lambda: service.ended(run, key)
     service.limits.spend(provider, answer.tally.input_total, service.wall())

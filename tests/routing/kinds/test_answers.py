@@ -205,11 +205,15 @@ def test_every_kind_is_found_by_its_dialect() -> None:
         kind_adapter_for("image", "anthropic")
 
 
-def test_no_kind_but_chat_is_streamed() -> None:
-    endpoint = endpoint_of(record_of("openai", "tts-1"))
-    adapter = adapter_for("openai_compat", "speech")
-    with pytest.raises(UpstreamError, match="has no streams"):
-        adapter.open_stream(call_of("speech", input="a"), endpoint)
+def test_vectors_and_rankings_are_not_streamed() -> None:
+    for slug, model in (
+        ("openai", "text-embedding-3-small"),
+        ("novita", "baai/bge-reranker-v2-m3"),
+    ):
+        endpoint = endpoint_of(record_of(slug, model))
+        adapter = adapter_for("openai_compat", endpoint.kind)
+        with pytest.raises(UpstreamError, match="has no streams"):
+            adapter.open_stream(call_of(endpoint.kind), endpoint)
 
 
 def test_meters_per_million_are_those_of_tokens_characters_and_pixels() -> None:

@@ -26,7 +26,7 @@ def picture() -> Snapshot:
     endpoints = []
     for number, (kind, name) in enumerate(KIND_OF.items(), 1):
         model = msgspec.structs.replace(factories.model(name, number), kind=kind)
-        endpoints.append(factories.endpoint("acme", number, of=model))
+        endpoints.append(factories.endpoint("acme", number, of=model, capabilities=frozenset()))
     return factories.snapshot(*endpoints)
 
 
@@ -133,8 +133,13 @@ def test_an_unknown_model_is_not_found() -> None:
         ("image", {"n": 11}, "n"),
         ("image", {"response_format": "png"}, "response_format"),
         ("image", {"stream": True}, "stream"),
+        ("image", {"stream": "true"}, "stream"),
+        ("image", {"partial_images": 1}, "partial_images"),
+        ("image", {"stream": True, "partial_images": 4}, "partial_images"),
+        ("image", {"stream": True, "n": 2}, "n"),
         ("speech", {"input": []}, "input"),
         ("speech", {"stream_format": "sse"}, "stream_format"),
+        ("speech", {"stream_format": "chunks"}, "stream_format"),
         ("speech", {"models": "x"}, "models"),
         ("speech", {"models": ["x"] * 5}, "models"),
         ("speech", {"provider": []}, "provider"),
@@ -176,6 +181,12 @@ def test_a_form_is_read_field_by_field() -> None:
         (form_of(("language", "en"), ("language", "de")), "repeated_field"),
         (form_of(("response_format", "diarized_json")), "invalid_value"),
         (form_of(("stream", "true")), "unsupported_value"),
+        (form_of(("stream", "yes")), "invalid_type"),
+        (form_of(("stream", "true"), ("response_format", "srt")), "unsupported_value"),
+        (
+            form_of(("stream", "true"), ("timestamp_granularities[]", "word")),
+            "unsupported_value",
+        ),
         (form_of(("provider", "{")), "invalid_json"),
         (([(b"content-type", b"multipart/form-data")], b""), "invalid_form"),
         (([(b"content-type", b"application/json")], b"{}"), "unsupported_content_type"),
