@@ -69,7 +69,7 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_content_timeout_s: float | None = None
     settlement_path: str = ""  # where a request's cost can be asked for later, "" if nowhere
     # in whose way the provider takes whole batches, at its price for them; "" if it takes none
-    batches: Literal["", "openai", "anthropic"] = ""
+    batches: Literal["", "openai", "anthropic", "gemini", "mistral"] = ""
 
 
 PLAIN = Quirks()
