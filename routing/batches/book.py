@@ -84,10 +84,18 @@ _CANCEL = """
 UPDATE routing_batch SET status = 'cancelling', cancelling_at = now()
 WHERE id = %s AND project_id = %s AND status IN ('validating', 'in_progress') RETURNING id
 """
-_FORGET = """
-DELETE FROM routing_batch WHERE id IN (SELECT id FROM routing_batch WHERE created_at < %s
-  AND status IN ('completed', 'failed', 'expired', 'cancelled') LIMIT %s) RETURNING id
+_WAKE = """
+UPDATE routing_nativebatch SET next_at = now()
+WHERE batch_id = %s AND state <> 'over' AND holder IS NULL
 """
+_OLD = """
+SELECT id FROM routing_batch WHERE created_at < %s
+  AND status IN ('completed', 'failed', 'expired', 'cancelled') LIMIT %s
+"""
+_FORGET = (
+    "DELETE FROM routing_nativebatch WHERE batch_id = ANY(%s)",
+    "DELETE FROM routing_batch WHERE id = ANY(%s)",
+)
 KEPT_FOR = dt.timedelta(days=180)
 FORGOTTEN_AT_ONCE = 1000
 
@@ -124,13 +132,19 @@ def list_batches(
 def cancel(cursor: Cursor, batch_id: UUID, project_id: int) -> bool:
     """False where it was not running, or is not there."""
     cursor.execute(_CANCEL, [batch_id, project_id])
-    return bool(cursor.fetchall())
+    is_cancelled = bool(cursor.fetchall())
+    if is_cancelled:
+        cursor.execute(_WAKE, [batch_id])
+    return is_cancelled
 
 
 def forget_old(cursor: Cursor, now: dt.datetime) -> int:
     """Some of the batches that ended long ago; their files have been dropped long before."""
-    cursor.execute(_FORGET, [now - KEPT_FOR, FORGOTTEN_AT_ONCE])
-    return len(cursor.fetchall())
+    cursor.execute(_OLD, [now - KEPT_FOR, FORGOTTEN_AT_ONCE])
+    old = [row[0] for row in cursor.fetchall()]
+    for statement in _FORGET:
+        cursor.execute(statement, [old])
+    return len(old)
 
 
 def rows_of(cursor: Cursor) -> list[BatchRow]:

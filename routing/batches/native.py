@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from routing.adapters.jsonio import BadJson
 from routing.batches import native_store
-from routing.batches.native_store import Undecided
-from routing.batches.native_visit import Tools, Visit, takes_batches
+from routing.batches.native_store import NotOurs, Undecided
+from routing.batches.native_takeover import NoRoom, Tools
+from routing.batches.native_visit import Visit
+from routing.batches.providers.registry import way_of
 from routing.core.batches import NATIVE
 from routing.core.catalog import Endpoint, Snapshot
 from routing.core.cursor import Cursor
@@ -18,7 +20,7 @@ from routing.core.names import resolve
 log = logging.getLogger(__name__)
 
 URLS = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/completions", "/v1/embeddings"})
-TROUBLE_S = 30.0
+STEP_WITHIN_S = 300.0  # to decide, which holds all lines of a batch
 
 
 class NativeBatches:
@@ -30,7 +32,7 @@ class NativeBatches:
     async def step(self) -> bool:
         """Decides for one batch, or does one step of one that is at a provider. False where
         nothing is due. Raises DatabaseUnavailable."""
-        if await self._threads.run(self._decide_one, native_store.STEP_S):
+        if await self._threads.run(self._decide_one, STEP_WITHIN_S):
             return True
         one = await self._threads.run(native_store.take_due)
         if one is None:
@@ -39,11 +41,12 @@ class NativeBatches:
         visit = Visit(self._tools, one, snapshot)
         try:
             await visit.go()
-        except (UpstreamError, BadJson) as exc:
-            log.warning("the batch of %s at %s has to wait: %s", one.batch_id, visit.where, exc)
-            await self._threads.run(
-                lambda cursor: native_store.again(cursor, one.batch_id, one.state, TROUBLE_S)
-            )
+        except NotOurs:
+            log.warning("the batch %s at %s is another worker's by now", one.batch_id, visit.where)
+        except (UpstreamError, BadJson, NoRoom, OSError) as exc:
+            why = str(exc) or "there is no room to write it down"
+            log.warning("the batch %s at %s has to wait: %s", one.batch_id, visit.where, why)
+            await visit.again()
         finally:
             await visit.close()
         return True
@@ -74,7 +77,7 @@ class NativeBatches:
         if not named.pinned_provider or found.key_digest not in snapshot.callers:
             return None
         for endpoint in snapshot.endpoints_of.get(named.model, ()):
-            if endpoint.provider.slug == named.pinned_provider and takes_batches(endpoint):
+            if endpoint.provider.slug == named.pinned_provider and way_of(endpoint):
                 return endpoint
         return None
 

@@ -1,74 +1,58 @@
 """One step of a batch that is at a provider: submitted, looked at, or its answers taken over.
 
-A line is charged when its answer is taken over, by records whose ids were given when it was
-submitted. Taking over twice writes the same records twice, which counts once.
+Every step is written down before and after the provider is asked, by the worker that holds the
+batch alone. One that was submitted as its worker died is looked for at the provider, by its tag,
+before it is submitted again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import aclosing, suppress
 from functools import partial
-from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
-
-from routing.adapters.base import Adapter, ChatCall
-from routing.adapters.quirks import Quirks
-from routing.adapters.registry import adapter_for
-from routing.batches import files, lines, native_store
-from routing.batches.answering import KIND, key_is_gone
+from routing.adapters.base import ChatCall
+from routing.adapters.jsonio import BadJson
+from routing.batches import lines, native_store
+from routing.batches.answering import key_is_gone
 from routing.batches.lines import Keep
-from routing.batches.native_formats import FORMATS, Answer, Entry, Format, Send, Status
-from routing.batches.native_store import AtProvider, NativeLine
-from routing.batches.preparing import Prepared, prepare
-from routing.core.batches import Ended, body_of
-from routing.core.catalog import Caller, Endpoint, Snapshot
+from routing.batches.native_store import AtProvider, NativeLine, NotOurs
+from routing.batches.native_takeover import Bookkeeper, Tools, adapter_of
+from routing.batches.providers.carrier import Carrier
+from routing.batches.providers.paper import Answers, Paper
+from routing.batches.providers.registry import way_of
+from routing.batches.providers.ways import Entry, Job, Lost, Status, Way
+from routing.batches.providers.wire import ProviderWire
+from routing.core.batches import Ended
+from routing.core.catalog import Endpoint, Snapshot
 from routing.core.cursor import Cursor
-from routing.core.deadlines import Deadlines
-from routing.core.decision import Plan
-from routing.core.errors import FAILS_OVER, HubError, UpstreamError
-from routing.core.moment import Moment
-from routing.core.plan import choose_policy, plan
-from routing.gateway.attempt import Attempt
-from routing.gateway.errors import client_error, error_body
-from routing.gateway.preferences import facts_for
-from routing.gateway.scribe import Scribe
-from routing.gateway.service import Gateway, outcome_of_error
-from routing.gateway.upstream.base import UpstreamRequest
-from routing.services.database_work import DatabaseTransactions
-from routing.services.sealing import Keyring
-from routing.surfaces.base import Asker, Surface
+from routing.core.errors import FailureClass, HubError, UpstreamError
+from routing.gateway.errors import client_error
+from routing.gateway.service import Gateway
 
 log = logging.getLogger(__name__)
 
-TIER = "batch"  # what prices for batches are kept under
-URLS = frozenset({"/v1/chat/completions", "/v1/messages", "/v1/completions", "/v1/embeddings"})
-DEADLINES = Deadlines(first_content_s=120.0, idle_s=60.0, progress_s=0.0, total_s=240.0)
-MOST_BYTES = 512 * 2**20
 AT_ONCE = 200  # lines
+KEPT_AT_ONCE_BYTES = 8 * 2**20  # of answers, on their way into Postgres
+RENEW_S = 30.0
 FIRST_LOOK_S, LEAST_PAUSE_S, MOST_PAUSE_S = 2.0, 2.0, 300.0
+MOST_UNWANTED_PAUSE_S = 15.0  # of one that was cancelled, or is late
 PAUSE_SHARE = 0.1  # of how long it has been there already
-TROUBLE_S = 30.0
-MOST_SUBMISSIONS = 5
-
-
-class Tools(NamedTuple):
-    """`new_gateway` makes one that is never started: for its upstream client and its spool."""
-
-    threads: DatabaseTransactions
-    keyring: Keyring
-    new_gateway: Callable[[Snapshot], Gateway]
-    surfaces: Mapping[str, Surface]
-    new_id: Callable[[], UUID]
-
-
-def takes_batches(endpoint: Endpoint) -> bool:
-    quirks: Quirks = endpoint.provider.quirks
-    return bool(quirks.batches and endpoint.credentials)
+TROUBLE_S, MOST_TROUBLE_S = 30.0, 1800.0
+MOST_SUBMISSIONS = 10
+GIVEN_UP_AFTER = dt.timedelta(hours=6)  # behind the batch's own window
+PASSES = frozenset(
+    {
+        FailureClass.CONNECT,
+        FailureClass.TRANSIENT,
+        FailureClass.CAPACITY,
+        FailureClass.TIMEOUT,
+    }
+)
 
 
 class Visit:
@@ -80,82 +64,142 @@ class Visit:
         self._one = one
         self._snapshot = snapshot
         self._gateway: Gateway | None = None
-        self._chunk: tuple[int, bytes] = (-1, b"")
+        self._carrier: Carrier | None = None
+        self._bookkeeper: Bookkeeper | None = None
+        self._papers: list[Paper | Answers] = []
         endpoint = snapshot.endpoints.get(one.endpoint_id)
-        self._endpoint = endpoint if endpoint is not None and takes_batches(endpoint) else None
+        self._way = None if endpoint is None else way_of(endpoint)
+        self._endpoint = endpoint
         self.where = endpoint.provider.name if endpoint is not None else "a provider that is gone"
 
     async def go(self) -> None:
-        if self._endpoint is None:
-            await self._end(Ended.REFUSED)
-        elif self._one.state == "running":
-            await self._look(self._endpoint)
-        else:
-            await self._submit(self._endpoint)
+        """Raises UpstreamError and BadJson where the provider is in trouble, DatabaseUnavailable
+        and OSError where the hub is, NoRoom, and NotOurs when it took too long."""
+        step = asyncio.create_task(self._step())
+        holding = asyncio.create_task(self._keep_holding())
+        try:
+            await asyncio.wait({step, holding}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (step, holding):
+                task.cancel()
+            await asyncio.gather(step, holding, return_exceptions=True)
+        if not step.cancelled():
+            step.result()
+        elif not holding.cancelled():
+            holding.result()
 
     async def close(self) -> None:
+        for paper in self._papers:
+            paper.close()
+        if self._carrier is not None:
+            await self._carrier.aclose()
         if self._gateway is not None:
             await self._gateway.stop(drain_s=0)
 
+    async def again(self) -> None:
+        """Later, and the later the more often it could not be submitted."""
+        tries = max(self._one.tries, 0)
+        pause_s = min(TROUBLE_S * 2**tries, MOST_TROUBLE_S)
+        if self._one.state == "running":
+            pause_s = TROUBLE_S
+        with suppress(NotOurs):
+            await self._write(native_store.again, pause_s)
+
+    async def _keep_holding(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            await self._write(native_store.hold)
+
+    async def _step(self) -> None:
+        one, endpoint, way = self._one, self._endpoint, self._way
+        if endpoint is None or way is None:
+            await self._end(Ended.REFUSED)
+        elif self._is_past(GIVEN_UP_AFTER):
+            log.warning("the batch %s is not ended by %s, and is over", one.batch_id, self.where)
+            await self._end(Ended.EXPIRED)
+        elif one.state == "running":
+            await self._look(endpoint, way)
+        elif one.state == "submitting":
+            await self._look_for(endpoint, way)
+        else:
+            await self._submit(endpoint, way)
+
     # --- submitting -------------------------------------------------------------------------------
-    async def _submit(self, endpoint: Endpoint) -> None:
-        one, send, way = self._one, self._sender(endpoint), _format_of(endpoint)
-        if one.state == "submitting" and one.submitted_at is not None:
-            found = await way.find(send, one.tag.hex, one.submitted_at, one.total)
+    async def _look_for(self, endpoint: Endpoint, way: Way) -> None:
+        """A batch that may be there."""
+        one, since = self._one, self._one.submitted_at
+        if since is not None:
+            known = await self._threads.run(lambda cursor: native_store.known_ids(cursor, since))
+            lost = Lost(one.tag.hex, since, await self._count(), known)
+            found = await way.find(self._wire(endpoint), lost)
             if found:
-                await self._runs(found)
+                await self._write(native_store.running, found, FIRST_LOOK_S)
                 return
-        if one.tries >= MOST_SUBMISSIONS:
+        await self._submit(endpoint, way)
+
+    async def _submit(self, endpoint: Endpoint, way: Way) -> None:
+        one = self._one
+        if one.tries >= MOST_SUBMISSIONS or one.batch_status == "cancelling":
             await self._end(Ended.REFUSED)
             return
-        entries = await self._entries(endpoint)
-        if not entries:
+        if self._is_past(dt.timedelta()):
+            await self._end(Ended.EXPIRED)
+            return
+        job = await self._job(endpoint, way)
+        if not job.lines.count:
             await self._end(Ended.REFUSED)
             return
-        await self._threads.run(lambda cursor: native_store.submitting(cursor, one.batch_id))
+        await self._write(native_store.submitting)
         try:
-            native_id = await way.submit(send, one.tag.hex, entries)
+            native_id = await way.submit(self._wire(endpoint), job)
         except UpstreamError as exc:
-            if exc.failure in FAILS_OVER:
+            if exc.failure in PASSES:
                 raise
             log.warning("%s refuses a batch: %s", endpoint.provider.name, exc.message)
             await self._end(Ended.REFUSED)
             return
-        await self._runs(native_id)
+        if not native_id:
+            raise BadJson("the answer does not say the id of the new batch")
+        try:
+            await self._write(native_store.running, native_id, FIRST_LOOK_S)
+        except NotOurs:  # another worker has submitted it meanwhile: once is enough
+            await way.cancel(self._wire(endpoint), native_id)
+            raise
 
-    async def _runs(self, native_id: str) -> None:
-        batch_id = self._one.batch_id
-        await self._threads.run(
-            lambda cursor: native_store.running(cursor, batch_id, native_id, FIRST_LOOK_S)
-        )
-
-    async def _entries(self, endpoint: Endpoint) -> list[Entry]:
+    async def _job(self, endpoint: Endpoint, way: Way) -> Job:
         """Lines that cannot be sent there end here, with their error."""
-        found: list[Entry] = []
+        book, paper, path = self._book(), self._paper(way.separator), ""
         after = 0
         while group := await self._group(after):
             ids = {line.id: line.request_id or self._tools.new_id() for line in group}
             await self._threads.run(partial(_name_lines, ids))
+            refused: list[Keep] = []
             for line in group:
                 try:
-                    found.append(await self._entry(line, ids[line.id], endpoint))
-                except HubError as error:
-                    await self._keep_error(line, ids[line.id], error)
+                    entry = await self._entry(line, ids[line.id], endpoint)
+                except HubError as error:  # nothing was asked, nothing is charged
+                    refused.append(book.kept_error(line, ids[line.id], error))
+                else:
+                    path = entry.path
+                    paper.add(way.line(entry))
+            if refused:
+                await self._threads.run(partial(_keep_lines, refused))
             after = group[-1].number
-        return found
+        return Job(self._one.tag.hex, path, endpoint.upstream_model, paper)
 
     async def _entry(self, line: NativeLine, request_id: UUID, endpoint: Endpoint) -> Entry:
         """Raises HubError."""
-        ready = await self._prepared(line, request_id)
+        book = self._book()
+        ready = await book.prepared(line, request_id)
         caller = self._snapshot.callers.get(self._one.key_digest)
         if caller is None:
             raise key_is_gone()
-        planned = self._plan(ready, caller)
+        planned = book.plan(ready, caller)
         if all(attempt.id != endpoint.id for attempt in planned.attempts):
             raise HubError(404, "no_endpoint", f"{endpoint.key} may not be used for this request")
         secret = endpoint.credentials[0].secret
         try:
-            built = _adapter_of(endpoint).build(ready.call, endpoint, secret)
+            built = adapter_of(endpoint).build(ready.call, endpoint, secret)
         except UpstreamError as unsayable:
             raise client_error(unsayable, endpoint.provider.name, 0) from None
         return Entry(self._name(line), built.path, built.body)
@@ -165,185 +209,100 @@ class Visit:
             lambda cursor: native_store.lines_of(cursor, self._one, after, AT_ONCE)
         )
 
+    async def _count(self) -> int:
+        """Of lines that are there, if the batch is."""
+        return await self._threads.run(lambda cursor: native_store.count_lines(cursor, self._one))
+
     def _name(self, line: NativeLine) -> str:
         return f"{self._one.tag.hex}-{line.number}"
 
-    async def _prepared(self, line: NativeLine, request_id: UUID) -> Prepared:
-        """Raises HubError."""
-        one, now = self._one, self._recording().wall()
-        body = body_of(await self._line_text(line))
-        asker = Asker(str(request_id), now, one.project_id, [])
-        ready = await prepare(one.url, body, self._snapshot, self._tools.surfaces, asker)
-        return ready._replace(facts=msgspec.structs.replace(ready.facts, service_tier=TIER))
-
-    def _plan(self, ready: Prepared, caller: Caller) -> Plan:
-        """As the gateway would. Raises HubError."""
-        gateway = self._recording()
-        moment = Moment(gateway.monotonic(), dt.datetime.fromtimestamp(gateway.wall(), dt.UTC))
-        policy = choose_policy(ready.facts, caller, self._snapshot)
-        facts = facts_for(policy, ready.facts, caller, ready.call.body, ())
-        return plan(facts, policy, self._snapshot, gateway.health, moment, gateway.rng)
-
-    def _owner(self) -> Caller:
-        """Whom the answers are booked to, also where the key has been revoked meanwhile."""
-        one = self._one
-        caller = self._snapshot.callers.get(one.key_digest)
-        if caller is None:
-            caller = Caller(one.key_id, "", one.project_id, one.organization_id)
-        return msgspec.structs.replace(caller, kind=KIND, limits=None)
-
-    async def _line_text(self, line: NativeLine) -> bytes:
-        number, content = self._chunk
-        if number != line.chunk:
-            keyring, file_id = self._tools.keyring, self._one.input_file_id
-            read = await self._threads.run(
-                lambda cursor: files.read_chunk(cursor, keyring, file_id, line.chunk)
-            )
-            content = read or b""
-            self._chunk = (line.chunk, content)
-        return content[line.offset : line.offset + line.length]
-
     # --- looking ----------------------------------------------------------------------------------
-    async def _look(self, endpoint: Endpoint) -> None:
-        one, send, way = self._one, self._sender(endpoint), _format_of(endpoint)
-        if one.batch_status == "cancelling" and not one.is_cancelled:
-            await way.cancel(send, one.native_id)
-            await self._threads.run(lambda cursor: native_store.told(cursor, one.batch_id))
-        status = await way.status(send, one.native_id)
+    async def _look(self, endpoint: Endpoint, way: Way) -> None:
+        one, wire = self._one, self._wire(endpoint)
+        is_unwanted = one.batch_status == "cancelling" or self._is_past(dt.timedelta())
+        status = await way.status(wire, one.native_id)
+        if is_unwanted and not one.is_cancelled and not status.has_ended:
+            await way.cancel(wire, one.native_id)
+            await self._write(native_store.told)
+            status = await way.status(wire, one.native_id)
         if status.problem:
             log.warning("%s failed a batch: %s", endpoint.provider.name, status.problem)
             await self._end(Ended.REFUSED)
         elif status.has_ended:
-            await self._take_over(endpoint, status)
+            await self._take_over(endpoint, way, status)
         else:
-            counts, pause_s = (status.completed, status.failed), self._pause_s()
-            await self._threads.run(
-                lambda cursor: native_store.progress(cursor, one.batch_id, counts, pause_s)
-            )
+            counts = (status.completed, status.failed)
+            await self._write(native_store.progress, counts, self._pause_s(is_unwanted))
 
-    def _pause_s(self) -> float:
-        if self._one.submitted_at is None or self._one.batch_status == "cancelling":
+    def _pause_s(self, is_unwanted: bool) -> float:
+        since = self._one.submitted_at
+        if since is None:
             return LEAST_PAUSE_S
-        there_s = (dt.datetime.now(dt.UTC) - self._one.submitted_at).total_seconds()
-        return min(max(there_s * PAUSE_SHARE, LEAST_PAUSE_S), MOST_PAUSE_S)
+        there_s = (dt.datetime.now(dt.UTC) - since).total_seconds()
+        most_s = MOST_UNWANTED_PAUSE_S if is_unwanted else MOST_PAUSE_S
+        return min(max(there_s * PAUSE_SHARE, LEAST_PAUSE_S), most_s)
 
-    async def _take_over(self, endpoint: Endpoint, status: Status) -> None:
-        answers = await _format_of(endpoint).answers(self._sender(endpoint), status)
-        by_name = {answer.custom_id: answer for answer in answers}
-        after = 0
+    async def _take_over(self, endpoint: Endpoint, way: Way, status: Status) -> None:
+        book, found, after = self._book(), self._answers(), 0
+        async with aclosing(way.answers(self._wire(endpoint), status)) as answers:
+            async for answer in answers:
+                found.add(answer)
         while group := await self._group(after):
-            ended = [
-                keep
-                for line in group
-                if (keep := await self._taken(line, by_name.get(self._name(line)), endpoint))
-            ]
-            if ended:
-                await self._threads.run(partial(_keep_lines, ended))
+            ended: list[Keep] = []
+            for line in group:
+                kept = await book.take(line, found.get(self._name(line)), endpoint)
+                if kept is not None:
+                    ended.append(kept)
+                if sum(len(keep.sealed) for keep in ended) > KEPT_AT_ONCE_BYTES:
+                    await self._keep(ended)
+                    ended = []
+            await self._keep(ended)
             after = group[-1].number
         await self._end(Ended.EXPIRED)
 
-    async def _taken(
-        self, line: NativeLine, answer: Answer | None, endpoint: Endpoint
-    ) -> Keep | None:
-        """None where the provider never came to the line. What it costs is in the spool."""
-        if answer is None or answer.status is None or line.request_id is None:
-            return None
-        try:
-            status, body = await self._booked(line, line.request_id, answer, endpoint)
-        except HubError as error:
-            status, body = error.status, error_body(error, str(line.request_id))
-        return self._kept(line, line.request_id, status, body)
-
-    async def _booked(
-        self, line: NativeLine, request_id: UUID, answer: Answer, endpoint: Endpoint
-    ) -> tuple[int, bytes]:
-        """Raises HubError where the answer is an error, after it was written down."""
-        gateway, submitted_at = self._recording(), self._one.submitted_at
-        wall = submitted_at.timestamp() if submitted_at is not None else gateway.wall()
-        now, caller = gateway.monotonic(), self._owner()
-        ready = await self._prepared(line, request_id)
-        scribe = Scribe(gateway, request_id.bytes, caller, now, wall)
-        scribe.surface, scribe.facts = ready.surface, ready.facts
-        with suppress(
-            HubError
-        ):  # the rules may have changed since: the answer is there all the same
-            planned = self._plan(ready, caller)
-            scribe.decided(planned.decision, planned.record)
-        attempt = Attempt(endpoint, 1, now, wall)
-        attempt.status = answer.status
-        scribe.intend(attempt, endpoint.credentials[0].id)
-        try:
-            return 200, await self._reply(scribe, attempt, ready, answer)
-        except UpstreamError as failed:
-            scribe.failed(attempt, failed)
-            error = client_error(failed, endpoint.provider.name, 1)
-            scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
-            raise error from None
-
-    async def _reply(
-        self, scribe: Scribe, attempt: Attempt, ready: Prepared, answer: Answer
-    ) -> bytes:
-        endpoint = attempt.endpoint
-        adapter = _adapter_of(endpoint)
-        if answer.status != 200:
-            raise adapter.read_error(endpoint, answer.status or 0, [], answer.body)
-        reply = adapter.read_reply(ready.call, endpoint, [], answer.body)
-        raw = reply.raw
-        if ready.voice is not None and not reply.is_native:
-            raw = await ready.voice.deliver(raw)
-        scribe.answered(
-            attempt,
-            scribe.price(attempt, reply.usage, reply.output_chars, TIER),
-            usage_raw=reply.usage_raw,
-            finish_reason=reply.finish_reason,
-            response_model=reply.response_model,
-        )
-        return raw
-
-    async def _keep_error(self, line: NativeLine, request_id: UUID, error: HubError) -> None:
-        """For a line that never left: nothing was asked, nothing is charged."""
-        body = error_body(error, str(request_id))
-        keep = self._kept(line, request_id, error.status, body)
-        await self._threads.run(lambda cursor: lines.keep(cursor, [keep]))
-
-    def _kept(self, line: NativeLine, request_id: UUID, status: int, body: bytes) -> Keep:
-        keyring = self._tools.keyring
-        place = (self._one.batch_id.bytes, line.number, self._one.project_id)
-        sealed = lines.seal(keyring, place, body)
-        return Keep(line.id, 1, request_id, status, keyring.active, sealed)
+    async def _keep(self, ended: list[Keep]) -> None:
+        """What they cost is on the disk before they are kept: a crash loses no charge."""
+        if ended:
+            await self._recording().spool.durable()
+            await self._threads.run(partial(_keep_lines, ended))
 
     async def _end(self, ended: Ended) -> None:
-        await self._threads.run(lambda cursor: native_store.over(cursor, self._one, ended))
+        await self._write(native_store.over, ended)
 
-    # --- the provider -----------------------------------------------------------------------------
+    async def _write(self, statement: Callable[..., None], *values: object) -> None:
+        """Raises NotOurs and DatabaseUnavailable."""
+        await self._threads.run(lambda cursor: statement(cursor, self._one, *values))
+
+    def _is_past(self, more: dt.timedelta) -> bool:
+        return dt.datetime.now(dt.UTC) > self._one.expires_at + more
+
+    # --- what is needed along the way ---------------------------------------------------------------
     def _recording(self) -> Gateway:
         if self._gateway is None:
             self._gateway = self._tools.new_gateway(self._snapshot)
         return self._gateway
 
-    def _sender(self, endpoint: Endpoint) -> Send:
-        upstream, base = self._recording().upstream, endpoint.provider.base_url
-        adapter = _adapter_of(endpoint)
-        own = adapter.build(_any_call(endpoint), endpoint, endpoint.credentials[0].secret).headers
+    def _book(self) -> Bookkeeper:
+        if self._bookkeeper is None:
+            gateway = self._recording()
+            self._bookkeeper = Bookkeeper(self._tools, self._one, self._snapshot, gateway)
+        return self._bookkeeper
+
+    def _wire(self, endpoint: Endpoint) -> ProviderWire:
+        if self._carrier is None:
+            self._carrier = self._tools.new_carrier()
+        adapter, secret = adapter_of(endpoint), endpoint.credentials[0].secret
+        own = adapter.build(_any_call(endpoint), endpoint, secret).headers
         own = [(name, value) for name, value in own if name not in (b"content-type", b"accept")]
+        return ProviderWire(self._carrier, adapter, endpoint, own)
 
-        async def send(method: str, path: str, content_type: bytes, body: bytes) -> bytes:
-            if base.rstrip("/").endswith("/v1"):
-                path = path.removeprefix("/v1")
-            headers = [*own, (b"accept", b"*/*")]
-            if body:
-                headers.append((b"content-type", content_type))
-            request = UpstreamRequest(method, base + path, headers, body, DEADLINES)
-            answer = await upstream.send(request)
-            try:
-                content = await answer.read(MOST_BYTES)
-            finally:
-                await answer.aclose()
-            if not 200 <= answer.status < 300:
-                raise adapter.read_error(endpoint, answer.status, answer.headers, content)
-            return content
+    def _paper(self, separator: bytes) -> Paper:
+        self._papers.append(paper := Paper(separator))
+        return paper
 
-        return send
+    def _answers(self) -> Answers:
+        self._papers.append(answers := Answers())
+        return answers
 
 
 def _name_lines(ids: dict[int, UUID], cursor: Cursor) -> None:
@@ -363,12 +322,3 @@ def _any_call(endpoint: Endpoint) -> ChatCall:
         "max_tokens": 1,
     }
     return ChatCall(body, stream=False, wants_usage=False, kind=endpoint.kind)
-
-
-def _adapter_of(endpoint: Endpoint) -> Adapter:
-    return adapter_for(endpoint.provider.dialect, endpoint.kind)
-
-
-def _format_of(endpoint: Endpoint) -> Format:
-    quirks: Quirks = endpoint.provider.quirks
-    return FORMATS[quirks.batches]

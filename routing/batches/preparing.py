@@ -13,6 +13,7 @@ from routing.adapters.base import ChatCall, Headers
 from routing.core.catalog import Snapshot
 from routing.core.kinds import KINDS
 from routing.core.request import RequestFacts
+from routing.gateway.essentials import with_essentials
 from routing.gateway.kind_requests import parse_kind
 from routing.gateway.kinds import KIND_PATHS
 from routing.gateway.parse import load_json, parse_chat
@@ -58,6 +59,7 @@ async def _parsed(
     voice = await surface.open(document, asker)
     call, facts = parse_chat(voice.chat, b"", snapshot)
     call = msgspec.structs.replace(call, wants_usage=True, native=voice.native)
+    facts = with_essentials(facts, voice)
     return Prepared(call, facts, surface.name, voice)
 
 

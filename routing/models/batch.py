@@ -195,6 +195,7 @@ class NativeBatch(models.Model):
     submitted_at = models.DateTimeField(null=True)
     next_at = models.DateTimeField()  # when it is looked at again; later while someone does
     tries = models.SmallIntegerField(default=0)
+    holder = models.UUIDField(null=True)  # whoever does its next step; another one's is void
 
     class Meta:
         indexes = [

@@ -14,7 +14,8 @@ from django.db import connection, transaction
 
 from routing.batches import book, files, runners
 from routing.batches.native import NativeBatches
-from routing.batches.native_visit import Tools
+from routing.batches.native_takeover import Tools
+from routing.batches.providers.carrier import Carrier
 from routing.batches.runners import QUEUED_S as QUEUED_S
 from routing.batches.work import Settings, Worker
 from routing.core.catalog import Snapshot
@@ -78,8 +79,12 @@ def _worker(place: tuple[int, UUID]) -> Worker:
 
 def _natives(threads: DatabaseTransactions) -> NativeBatches:
     surfaces = {"/v1/messages": MessagesSurface(), "/v1/completions": CompletionsSurface()}
-    tools = Tools(threads, keyring(), _gateway, surfaces, _new_id)
+    tools = Tools(threads, keyring(), _gateway, _carrier, surfaces, _new_id)
     return NativeBatches(tools, partial(read_snapshot, keyring=keyring()))
+
+
+def _carrier() -> Carrier:
+    return Carrier(AllowList.parse(settings.PANELBOARD_PRIVATE_UPSTREAMS))
 
 
 def _gateway(snapshot: Snapshot) -> Gateway:

@@ -149,7 +149,7 @@ async def test_an_answer_waits_at_the_desk_until_postgres_is_back(world: World) 
     request_id = uuid4()
     assert await desk.take(Take(one.id, one.try_no, holder, request_id))
     while threads._idle:
-        threads._idle.pop().close()
+        threads._idle.pop()[0].close()
     right, parameters["port"] = parameters.get("port"), "1"
     keeping = asyncio.create_task(desk.keep(Keep(one.id, one.try_no, request_id, 200, "k", b"x")))
     await asyncio.sleep(0.3)

@@ -17,7 +17,8 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from routing.batches.native import NativeBatches
-from routing.batches.native_visit import Tools
+from routing.batches.native_takeover import Tools
+from routing.batches.providers.carrier import Carrier
 from routing.batches.service import BatchService
 from routing.batches.work import Settings, Worker
 from routing.core.catalog import Caller, Snapshot
@@ -27,6 +28,7 @@ from routing.core.record import Finish, RequestDone
 from routing.gateway.app import GatewayApp
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.upstream.base import UpstreamClient, UpstreamRequest
+from routing.gateway.upstream.guard import AllowList
 from routing.models import ApiKey, Organization, Project
 from routing.services import keys
 from routing.services.credentials import keyring
@@ -208,7 +210,9 @@ class World:
         )
 
     def _natives(self, threads: DatabaseTransactions) -> NativeBatches:
-        tools = Tools(threads, keyring(), self._recording, self.surfaces, self.new_id)
+        tools = Tools(
+            threads, keyring(), self._recording, loopback_carrier, self.surfaces, self.new_id
+        )
         return NativeBatches(tools, lambda _: self.gateway.snapshot)
 
     def _recording(self, snapshot: Snapshot) -> Gateway:
@@ -238,6 +242,10 @@ class World:
     @property
     def ended(self) -> list[RequestDone]:
         return self.spool.of(RequestDone)
+
+
+def loopback_carrier() -> Carrier:
+    return Carrier(AllowList.parse(["127.0.0.1"]))
 
 
 def make_key(slug: str) -> tuple[ApiKey, str]:
