@@ -13,6 +13,7 @@ EXCLUSIONS = {
     "context_window": "The prompt does not fit its context window",
     "max_output": "Cannot write as many tokens as were asked for",
     "missing_capability": "Lacks something the request needs",
+    "other_dialect": "Cannot be asked in the words the request needs",
     "parameter_unsupported": "Does not support a parameter that was sent",
     "quantization": "Not served in an allowed quantization",
     "region": "Not in an allowed region",

@@ -25,6 +25,7 @@ class NativeCall(msgspec.Struct, frozen=True):
     dialect: str  # as in `Adapter.dialect`
     body: dict[str, Any]
     headers: tuple[tuple[bytes, bytes], ...] = ()  # the client's own that belong to the dialect
+    returns_thoughts: bool = False  # the hub sends them back in the next turn: sealed, they must be
 
 
 class Upload(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # where and how
     chat_path: str = "/chat/completions"
+    responses_path: str = ""  # where it takes OpenAI's Responses as they are; "" if nowhere
     models_path: str = "/models"
     auth: str = "bearer"  # "bearer", "key" (Authorization: Key ...) or "header:<name>"
     extra_headers: dict[str, str] = {}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from routing.adapters.anthropic.adapter import Anthropic
-from routing.adapters.base import Adapter
+from routing.adapters.base import Adapter, ChatCall
 from routing.adapters.gemini.adapter import Gemini
 from routing.adapters.kinds.registry import KIND_ADAPTERS, kind_adapter_for
 from routing.adapters.openai_compat.adapter import OpenAICompat
+from routing.adapters.openai_responses.adapter import OpenAIResponses
+from routing.adapters.quirks import Quirks
+from routing.core.catalog import Endpoint
 from routing.core.kinds import CHAT
 
 _ADAPTERS: dict[str, Adapter] = {
@@ -15,6 +18,7 @@ _ADAPTERS: dict[str, Adapter] = {
     "openai_compat": OpenAICompat(),
 }
 DIALECTS = frozenset(_ADAPTERS)
+_RESPONSES = OpenAIResponses()
 
 
 def kinds_in(dialect: str) -> frozenset[str]:
@@ -34,3 +38,16 @@ def adapter_for(dialect: str, kind: str = CHAT) -> Adapter:
         raise KeyError(
             f"No adapter for the dialect {dialect!r}. Known dialects: {known}."
         ) from None
+
+
+def spoken_beside(quirks: Quirks) -> frozenset[str]:
+    """The dialects that a provider takes beside its own, from clients that write them."""
+    return frozenset({_RESPONSES.dialect}) if quirks.responses_path else frozenset()
+
+
+def adapter_in_the_words_of(call: ChatCall, endpoint: Endpoint, usual: Adapter) -> Adapter:
+    """One for the dialect the client wrote, where the provider takes that beside its own."""
+    native = call.native
+    if native is None or native.dialect not in endpoint.provider.also_speaks:
+        return usual
+    return _RESPONSES

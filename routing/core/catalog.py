@@ -53,6 +53,10 @@ class Provider(msgspec.Struct, frozen=True):
     quirks: Any  # routing.adapters.quirks.Quirks; opaque to the core
     settlement_path: str = ""  # "" when the provider cannot be asked for a request's cost
     data_policy: DataPolicy = NO_PROMISES
+    also_speaks: frozenset[str] = frozenset()  # dialects that it takes as they are, beside its own
+
+    def speaks(self, dialect: str) -> bool:
+        return dialect == self.dialect or dialect in self.also_speaks
 
 
 class Model(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ class Exclusion(StrEnum):
     CONTEXT_WINDOW = "context_window"
     MAX_OUTPUT = "max_output"
     MISSING_CAPABILITY = "missing_capability"
+    OTHER_DIALECT = "other_dialect"  # what is asked can be said in the client's dialect only
     PARAMETER_UNSUPPORTED = "parameter_unsupported"
     QUANTIZATION = "quantization"
     REGION = "region"

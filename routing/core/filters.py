@@ -12,7 +12,7 @@ from routing.core.catalog import Endpoint, PolicyDocument
 from routing.core.decision import Exclusion
 from routing.core.errors import HubError
 from routing.core.moment import Moment
-from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
+from routing.core.request import NO_PREFERENCES, SAYS, ProviderPreferences, RequestFacts
 from routing.core.usage import TOKEN_METERS, Meter
 
 UNKNOWN_QUANTIZATION = "unknown"  # in a list: endpoints whose quantization is not stated
@@ -101,7 +101,7 @@ class HardFilters:
     def _unable(self, endpoint: Endpoint) -> Verdict | None:
         missing = self.facts.needs - endpoint.capabilities
         if missing:
-            return Exclusion.MISSING_CAPABILITY, ", ".join(sorted(missing))
+            return _lacking(missing, endpoint)
         return None
 
     def _deaf_to_parameters(self, endpoint: Endpoint) -> Verdict | None:
@@ -140,6 +140,16 @@ class HardFilters:
         if _not_in(endpoint.region, document.regions):
             return Exclusion.REGION, endpoint.region or "not stated"
         return None
+
+
+def _lacking(missing: frozenset[str], endpoint: Endpoint) -> Verdict | None:
+    """A need may be for words of a dialect: then whoever speaks it has all that is asked."""
+    unsaid = {need.partition(SAYS)[::2] for need in missing if SAYS in need}
+    foreign = sorted(words for dialect, words in unsaid if not endpoint.provider.speaks(dialect))
+    if foreign:
+        return Exclusion.OTHER_DIALECT, ", ".join(foreign)
+    lacking = sorted(need for need in missing if SAYS not in need)
+    return (Exclusion.MISSING_CAPABILITY, ", ".join(lacking)) if lacking else None
 
 
 def _unlisted(endpoint: Endpoint, names: tuple[str, ...]) -> bool:

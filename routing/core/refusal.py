@@ -59,7 +59,13 @@ def _reason(code: str, n: int, decision: Decision) -> str:
     return f"{code} ({n}{missing})"
 
 
-_NAMED = frozenset({Exclusion.MISSING_CAPABILITY, Exclusion.PARAMETER_UNSUPPORTED})
+_NAMED = frozenset(
+    {
+        Exclusion.MISSING_CAPABILITY,
+        Exclusion.OTHER_DIALECT,
+        Exclusion.PARAMETER_UNSUPPORTED,
+    }
+)
 _CHOSEN_BY_CALLER = frozenset(
     {Exclusion.NOT_PINNED, Exclusion.NOT_IN_ONLY, Exclusion.IGNORED, Exclusion.FALLBACKS_OFF}
 )
@@ -70,6 +76,8 @@ _ADVICE = {
     Exclusion.CONTEXT_WINDOW: "Shorten the prompt or lower max_tokens.",
     Exclusion.MAX_OUTPUT: "Lower max_tokens.",
     Exclusion.MISSING_CAPABILITY: "Choose a model that has the capability, or leave it out.",
+    Exclusion.OTHER_DIALECT: "Leave it out, or choose a model at a provider that takes requests "
+    "in this dialect as they are.",
     Exclusion.PARAMETER_UNSUPPORTED: "Leave the parameter out, or require_parameters.",
     Exclusion.QUANTIZATION: "Widen quantizations.",
     Exclusion.DATA_POLICY: "An administrator can record what a provider promises about data.",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from routing.core.usage import Meter
 
+SAYS = " says "  # in a need: the dialect, and what can be said in that one only
 DEFAULT_OUTPUT_TOKENS = 512  # expected when neither the client nor history says
 
 
@@ -49,7 +52,8 @@ class RequestFacts(msgspec.Struct, frozen=True):
     output_tokens: int = DEFAULT_OUTPUT_TOKENS  # expected, bounded by max_tokens
     max_output_tokens: int | None = None  # the client's hard cap
     stream: bool = False
-    needs: frozenset[str] = frozenset()  # capabilities without which the answer would be wrong
+    # capabilities without which the answer would be wrong, and words (see `needing`)
+    needs: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()  # top-level fields sent, for require_parameters
     service_tier: str = ""
     preferences: ProviderPreferences = NO_PREFERENCES
@@ -60,3 +64,9 @@ class RequestFacts(msgspec.Struct, frozen=True):
     tags: frozenset[str] = frozenset()  # that the client or the key put on the request
     conversation: str = ""  # what the requests of one conversation have in common
     key_id: int = 0  # the caller's, for draws that stay the same
+
+
+def needing(facts: RequestFacts, dialect: str, words: Iterable[str]) -> RequestFacts:
+    """`facts` of a request that says what only endpoints speaking `dialect` understand."""
+    said = {f"{dialect}{SAYS}{word}" for word in words}
+    return msgspec.structs.replace(facts, needs=facts.needs | said)

@@ -17,6 +17,7 @@ from routing.core.moment import Moment
 from routing.core.plan import choose_policy, plan
 from routing.core.refusal import NoEndpointLeft
 from routing.core.request import RequestFacts
+from routing.gateway.essentials import with_essentials
 from routing.gateway.kind_requests import parse_kind
 from routing.gateway.parse import parse_chat
 from routing.gateway.preferences import facts_for
@@ -72,4 +73,5 @@ async def _read(
         return parse_chat(body, raw, gateway.snapshot)
     asker = Asker("", gateway.wall(), caller.project_id, headers)
     voice = await surface.open(body, asker)
-    return parse_chat(voice.chat, b"", gateway.snapshot)
+    call, facts = parse_chat(voice.chat, b"", gateway.snapshot)
+    return call, with_essentials(facts, voice)

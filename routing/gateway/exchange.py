@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from routing.adapters.base import Adapter
-from routing.adapters.registry import adapter_for
+from routing.adapters.registry import adapter_for, adapter_in_the_words_of
 from routing.core.catalog import Endpoint
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.gateway.errors import client_error, stopping
@@ -39,6 +39,7 @@ class Exchange(Trying):
                 credential = refused.choose(endpoint, self.scribe.gateway.monotonic())
             try:
                 if self.voice is not None:
+                    adapter = adapter_in_the_words_of(self.call, endpoint, adapter)
                     self._refuse_losses(adapter, endpoint)
                 built = adapter.build(self.call, endpoint, credential.secret)
                 if built.dropped and self.scribe.facts.preferences.require_parameters:

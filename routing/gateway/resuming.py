@@ -74,11 +74,14 @@ class Resumer:
         feed, close = self.hear(
             reader, attempt.endpoint, attempt.no, goes_on=goes_on, in_comment=voice is not None
         )
-        if voice is None or reader.is_native:
+        if voice is None:
             trying.speech = None
-            return (lambda data: self._marked(feed(data))), lambda: self._marked(close(b""))
-        if trying.speech is None or not goes_on:
+        elif reader.is_native:
+            trying.speech = voice.open_native_stream()
+        elif trying.speech is None or not goes_on:
             trying.speech = voice.open_stream()
+        if trying.speech is None:
+            return (lambda data: self._marked(feed(data))), lambda: self._marked(close(b""))
         speak = trying.speech.feed
         return (
             lambda data: self._marked(speak(feed(data))),

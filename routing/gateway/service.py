@@ -40,6 +40,7 @@ from routing.gateway.errors import (
     stopping,
     unavailable,
 )
+from routing.gateway.essentials import with_essentials
 from routing.gateway.exchange import Exchange
 from routing.gateway.explain import explain_refusal
 from routing.gateway.hedging import Hedges, Race
@@ -236,6 +237,7 @@ class Gateway:
         voice = await surface.open(body, asker)
         call, facts = parse_chat(voice.chat, b"", self.snapshot)
         call = msgspec.structs.replace(call, wants_usage=True, native=voice.native)
+        facts = with_essentials(facts, voice)
         await self.run(scribe, sink, call, facts, headers, voice=voice)
 
     def authenticate(self, headers: Headers, now_unix_s: float) -> Caller:

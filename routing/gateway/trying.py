@@ -175,8 +175,9 @@ class Trying:
         if self.race is not None:
             self.race.claim(self)
         raw = reply.raw
-        if self.voice is not None and not reply.is_native:
-            raw = await self.voice.deliver(raw)
+        if self.voice is not None:
+            deliver = self.voice.deliver_native if reply.is_native else self.voice.deliver
+            raw = await deliver(raw)
         attempt.last_chunk_at = self.scribe.gateway.monotonic()
         money = self.scribe.price(attempt, reply.usage, reply.output_chars, reply.service_tier)
         self.scribe.answered(
@@ -253,9 +254,12 @@ class Trying:
         if self.resumer is not None:
             return self.resumer.words(self, reader)
         self.speech = None
-        if self.voice is None or reader.is_native:
+        if self.voice is None:
             return reader.feed, reader.close
-        self.speech = speech = self.voice.open_stream()
+        open_stream = self.voice.open_native_stream if reader.is_native else self.voice.open_stream
+        self.speech = speech = open_stream()
+        if speech is None:
+            return reader.feed, reader.close
         return (lambda data: speech.feed(reader.feed(data))), lambda: speech.feed(reader.close())
 
     async def _start_stream(self, attempt: Attempt) -> None:

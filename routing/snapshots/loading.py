@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from routing.adapters.quirks import PLAIN, Quirks, quirks_from
+from routing.adapters.registry import spoken_beside
 from routing.core.catalog import (
     EMPTY_POLICY,
     NO_STATS,
@@ -99,6 +100,7 @@ def _providers(cursor: Cursor) -> dict[int, Provider]:
             quirks=quirks,
             settlement_path=quirks.settlement_path,
             data_policy=data_policy_of(_json(row.data_policy)),
+            also_speaks=spoken_beside(quirks),
         )
     return found
 

@@ -50,6 +50,14 @@ class Voice(Protocol):
 
     def open_stream(self) -> VoiceStream: ...
 
+    async def deliver_native(self, answer: bytes) -> bytes:
+        """As `deliver`, from an answer in this very dialect. Most leave it as it is."""
+        return answer
+
+    def open_native_stream(self) -> VoiceStream | None:
+        """For a stream in this very dialect, fed whole events; None passes it on as it is."""
+        return None
+
 
 class Asker(NamedTuple):
     """Who asks, and what of the request is not in its body."""

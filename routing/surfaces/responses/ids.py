@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _PREFIXES = {
     "message": "msg",
@@ -13,7 +14,9 @@ _PREFIXES = {
     "custom_tool_call_output": "ctco",
     "image_generation_call": "ig",
 }
+_OTHER = "it"  # of kinds that only some provider knows
 _ITEM = re.compile(r"[a-z]{1,8}_([0-9a-f]{32})[io]\d{1,6}")
+_KIND_WORD = re.compile(r"([a-z]{1,8})_")
 _RESPONSE = re.compile(r"resp_([0-9a-f]{32})")
 
 
@@ -22,11 +25,18 @@ def response_id_for(request_id: str) -> str:
 
 
 def input_item_id(kind: str, response_id: str, index: int) -> str:
-    return f"{_PREFIXES[kind]}_{response_id.removeprefix('resp_')}i{index}"
+    return f"{_PREFIXES.get(kind, _OTHER)}_{response_id.removeprefix('resp_')}i{index}"
 
 
 def output_item_id(kind: str, response_id: str, index: int) -> str:
     return f"{_PREFIXES[kind]}_{response_id.removeprefix('resp_')}o{index}"
+
+
+def renamed_item_id(given: Any, kind: str, response_id: str, index: int) -> str:
+    """Ours for an item that a provider has named, with the provider's word for its kind."""
+    word = _KIND_WORD.match(given) if isinstance(given, str) else None
+    prefix = word[1] if word else _PREFIXES.get(kind, _OTHER)
+    return f"{prefix}_{response_id.removeprefix('resp_')}o{index}"
 
 
 def response_of_item(item_id: str) -> str:

@@ -23,7 +23,7 @@ def input_items(body: dict[str, Any], response_id: str, history: History) -> lis
     own = _own_items(body.get("input"), response_id, history)
     earlier = history.previous
     items = [*earlier.input, *earlier.output, *own] if earlier else own
-    if not items:
+    if not items and not body.get("prompt"):
         raise refusal(
             "input",
             "The body has no 'input'. Send a text, or a list of items",
@@ -52,23 +52,25 @@ def _read(item: Any, index: int, response_id: str, history: History) -> Item:
     if is_reference(item):
         return _referenced(item, place, history)
     kind = item.get("type") or ("message" if "role" in item else None)
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
-    if reader is None:
-        _refuse_kind(kind, place)
-    read = reader(item, place)
+    if not isinstance(kind, str) or not kind:
+        _refuse_kind(place)
+    # Of tools that a provider runs itself there are many, and more each month: what a client has
+    # from there goes back as it came.
+    reader = _READERS.get(kind)
+    read = reader(item, place) if reader is not None else dict(item)
     given = item.get("id")
     read["id"] = given if isinstance(given, str) and given else ""
     read["id"] = read["id"] or input_item_id(read["type"], response_id, index)
     return read
 
 
-def _refuse_kind(kind: Any, place: str) -> NoReturn:
+def _refuse_kind(place: str) -> NoReturn:
     known = ", ".join([*_READERS, "item_reference"])
     raise refusal(
         f"{place}.type",
-        f"'{place}' is of type {str(kind)[:60]!r}, which this hub cannot carry to every provider. "
-        f"It takes {known}",
-        "unsupported_item",
+        f"'{place}' has no 'type' that says what it is: {known}, or one of those that a provider's "
+        "own tools leave behind",
+        "invalid_type",
     )
 
 
@@ -143,10 +145,8 @@ def _text_part(part: Item, place: str) -> Item:
 
 
 def _image_part(part: Item, place: str) -> Item:
-    if part.get("file_id"):
-        _refuse_file(f"{place}.file_id", "image_url")
     url = part.get("image_url")
-    if not isinstance(url, str) or not url:
+    if not part.get("file_id") and (not isinstance(url, str) or not url):
         raise refusal(f"{place}.image_url", f"'{place}.image_url' must be a URL or a data: URL")
     detail = part.get("detail") or "auto"
     if detail not in _IMAGE_DETAILS:
@@ -157,26 +157,9 @@ def _image_part(part: Item, place: str) -> Item:
 
 
 def _file_part(part: Item, place: str) -> Item:
-    if part.get("file_url"):
-        raise refusal(
-            f"{place}.file_url",
-            "Files by URL cannot be carried to every provider: send the content as 'file_data', "
-            "a base64 data: URL",
-            "unsupported_parameter",
-        )
-    if not part.get("file_data") and part.get("file_id"):
-        _refuse_file(f"{place}.file_id", "file_data")
-    _text(part, "file_data", place)
+    given = next((name for name in ("file_data", "file_id", "file_url") if part.get(name)), "")
+    _text(part, given or "file_data", place)
     return dict(part)
-
-
-def _refuse_file(param: str, instead: str) -> NoReturn:
-    raise refusal(
-        param,
-        f"'{param}' belongs to an account at one provider and cannot be sent to another: send the "
-        f"content itself as '{instead}'",
-        "unsupported_parameter",
-    )
 
 
 def _audio_part(part: Item, place: str) -> Item:
@@ -203,6 +186,7 @@ _PART_READERS: dict[str, Callable[[Item, str], Item]] = {
 
 def _function_call(item: Item, place: str) -> Item:
     return {
+        **item,
         "type": "function_call",
         "call_id": _text(item, "call_id", place),
         "name": _text(item, "name", place),
@@ -213,6 +197,7 @@ def _function_call(item: Item, place: str) -> Item:
 
 def _custom_call(item: Item, place: str) -> Item:
     return {
+        **item,
         "type": "custom_tool_call",
         "call_id": _text(item, "call_id", place),
         "name": _text(item, "name", place),

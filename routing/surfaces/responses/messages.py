@@ -13,11 +13,13 @@ Message = dict[str, Any]
 
 
 class Transcript:
-    """`messages` is complete after the last `add`; `uncarried` names what chat has no word for."""
+    """`uncarried` names what chat has no word for; `essential` that of it without which the answer
+    would be to another question."""
 
     def __init__(self, instructions: str | None, items: list[Item]) -> None:
         self.messages: list[Message] = []
         self.uncarried: set[str] = set()
+        self.essential: set[str] = set()
         self._turn: Message | None = None  # the assistant message that is being put together
         self._details: dict[int, list[Item]] = {}  # by the place of a reasoning item
         self._call_extras: dict[str, Any] = {}  # by call id
@@ -25,7 +27,8 @@ class Transcript:
             self.messages.append({"role": "system", "content": instructions})
         self._unpack(items)
         for i, item in enumerate(items):
-            _HANDLERS[item["type"]](self, item, i)
+            handle = _HANDLERS.get(item["type"], Transcript.of_a_builtin_tool)
+            handle(self, item, i)
 
     def _unpack(self, items: list[Item]) -> None:
         """Before the rest, because what belongs to a call may stand after it."""
@@ -53,6 +56,7 @@ class Transcript:
             self.uncarried.add("input.phase")
         if item["role"] != "assistant":
             self._turn = None
+            self._note_addresses(item["content"])
             parts = [_PARTS[part["type"]](part) for part in item["content"]]
             self.messages.append({"role": item["role"], "content": _shortest(parts)})
             return
@@ -92,8 +96,21 @@ class Transcript:
         self._turn = None
         output = item["output"]
         if isinstance(output, list):
+            self._note_addresses(output)
             output = _shortest([_PARTS[part["type"]](part) for part in output])
         self.messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": output})
+
+    def of_a_builtin_tool(self, item: Item, index: int) -> None:
+        """Where the model has told in its answer what came of it, only the way there is lost."""
+        noted = self.uncarried if item["type"] in _RETOLD else self.essential
+        noted.add(f"input.{item['type'][:MOST_KIND_CHARS]}")
+
+    def _note_addresses(self, parts: list[Item]) -> None:
+        """Chat takes contents; what lies at a provider, or anywhere, only a provider can fetch."""
+        for part in parts:
+            for name in _ADDRESSES.get(part["type"], ()):
+                if part.get(name) and not part.get("file_data"):
+                    self.essential.add(f"{part['type']}.{name}")
 
     def made_image(self, item: Item, index: int) -> None:
         form = text_of(item.get("output_format")) or "png"
@@ -102,6 +119,9 @@ class Transcript:
         self._assistant().setdefault("images", []).append(image)
 
 
+MOST_KIND_CHARS = 60
+_RETOLD = frozenset({"web_search_call", "file_search_call", "mcp_list_tools"})
+_ADDRESSES = {"input_image": ("file_id",), "input_file": ("file_id", "file_url")}
 _HANDLERS: dict[str, Callable[[Transcript, Item, int], None]] = {
     "message": Transcript.message,
     "reasoning": Transcript.reasoning,
@@ -141,7 +161,7 @@ def _text(part: Item) -> Item:
 
 
 def _image(part: Item) -> Item:
-    image: Item = {"url": part["image_url"]}
+    image: Item = {"url": part.get("image_url") or ""}
     if part["detail"] != "auto":
         image["detail"] = part["detail"]
     known = ("type", "image_url", "detail", "file_id")

@@ -36,16 +36,24 @@ _SAME_NAME = (
 )
 # Whoever asks for these would get something else than asked.
 _REFUSED = {
+    # A provider would keep such a response under its own id for whoever polls for it, outside of
+    # what this hub keeps, and its end would never be metered.
     "background": "answers while you wait: leave 'background' out, or use batches",
     "conversation": "keeps responses, not conversations: use 'previous_response_id'",
-    "prompt": "has no stored prompts: send the text as 'instructions' and 'input'",
     "n": "gives one response to a request: send it several times",
 }
 _ASKS_FOR_NOTHING = {"background": False, "n": 1}
 # Without effect on providers that speak chat.
-_NO_WORD = ("access_programs", "background_options", "context_management", "image", "moderation")
+_NO_WORD = (
+    "access_programs",
+    "background_options",
+    "context_management",
+    "image",
+    "moderation",
+    "prompt",
+)
 # Those of them without which the answer would be to another question.
-_ESSENTIAL = frozenset({"access_programs", "moderation"})
+_ESSENTIAL = frozenset({"access_programs", "moderation", "prompt"})
 _INCLUDED = (
     "reasoning.encrypted_content",
     "message.output_text.logprobs",
@@ -77,6 +85,10 @@ _OWN = frozenset(
 _HANDLED = _OWN | {*_SAME_NAME, *_REFUSED, *_NO_WORD}
 
 
+# What is asked is in a prompt that the provider keeps.
+NOTHING_SAID = {"role": "user", "content": ""}
+
+
 class Translation(NamedTuple):
     chat: Body
     uncarried: tuple[str, ...]  # fields that chat has no word for
@@ -87,20 +99,21 @@ class _Job(NamedTuple):
     body: Body
     chat: Body
     uncarried: set[str]
+    essential: set[str]
 
 
 def chat_from(body: Body, items: list[Item]) -> Translation:
     """Fields that are unknown here go along as they are. Raises HubError 400."""
     chat: Body = {"model": body.get("model")}
     transcript = Transcript(body.get("instructions"), items)
-    chat["messages"] = transcript.messages
+    chat["messages"] = transcript.messages or [NOTHING_SAID]
     chat.update({name: body[name] for name in _SAME_NAME if body.get(name) is not None})
-    job = _Job(body, chat, set(transcript.uncarried))
+    job = _Job(body, chat, set(transcript.uncarried), set(transcript.essential))
     for step in _STEPS:
         step(job)
     chat.update({name: value for name, value in body.items() if name not in _HANDLED})
-    uncarried = tuple(sorted(job.uncarried))
-    return Translation(chat, uncarried, tuple(name for name in uncarried if name in _ESSENTIAL))
+    essential = job.essential | (job.uncarried & _ESSENTIAL)
+    return Translation(chat, tuple(sorted(job.uncarried | essential)), tuple(sorted(essential)))
 
 
 def refuse_impossible(body: Body) -> None:
@@ -135,12 +148,13 @@ def _put_limits(job: _Job) -> None:
 
 
 def _put_tools(job: _Job) -> None:
-    tools, uncarried = chat_tools(job.body)
-    job.uncarried.update(uncarried)
-    choice = chat_choice(job.body.get("tool_choice"), tools)
-    if not tools:  # chat refuses the other two without tools
+    read = chat_tools(job.body)
+    job.uncarried.update(read.uncarried)
+    job.essential.update(read.builtin)
+    choice = chat_choice(job.body.get("tool_choice"), read)
+    if not read.tools:  # chat refuses the other two without tools
         return
-    job.chat["tools"] = tools
+    job.chat["tools"] = read.tools
     if choice is not None:
         job.chat["tool_choice"] = choice
     if job.body.get("parallel_tool_calls") is not None:

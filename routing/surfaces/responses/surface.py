@@ -19,7 +19,8 @@ from routing.surfaces.responses.answer import Answer
 from routing.surfaces.responses.echo import check_settings, response_base
 from routing.surfaces.responses.ids import response_id_for
 from routing.surfaces.responses.items import input_items
-from routing.surfaces.responses.native import native_body
+from routing.surfaces.responses.native import Renaming, native_call
+from routing.surfaces.responses.native_stream import NativeResponsesStream
 from routing.surfaces.responses.request import MOVED, Translation, chat_from, refuse_impossible
 from routing.surfaces.responses.store import (
     NO_HISTORY,
@@ -29,8 +30,6 @@ from routing.surfaces.responses.store import (
     ResponseStore,
     Shelf,
 )
-
-NATIVE_DIALECT = "openai_responses"
 
 
 class ResponsesSurface(Surface):
@@ -75,12 +74,12 @@ def _voice_of(
     response_id = response_id_for(request_id)
     items = input_items(body, response_id, history)
     base = response_base(body, response_id, int(now_unix_s))
-    native = NativeCall(NATIVE_DIALECT, native_body(body, items))
+    native = native_call(body, items)
     return ResponsesVoice(chat_from(body, items), native, items, base, shelf)
 
 
 class ResponsesVoice(Voice):
-    """`deliver` and the stream's `end` keep the response; `reply` and `close` keep nothing."""
+    """`deliver` and a stream's `end` keep the response; `reply` and `close` keep nothing."""
 
     def __init__(
         self,
@@ -127,12 +126,23 @@ class ResponsesVoice(Voice):
         if not self._base["store"]:
             return
         response["store"] = True
-        kept = KeptResponse(response["id"], response["created_at"], self._items, response)
+        kept = KeptResponse(response["id"], self._base["created_at"], self._items, response)
         response["store"] = await self._shelf.keep(kept)
+
+    @override
+    async def deliver_native(self, answer: bytes) -> bytes:
+        response = Renaming(self._base["id"]).response(dict_of(loads(answer)), self._base)
+        response["store"] = False
+        await self.keep(response)
+        return dumps(response)
 
     @override
     def open_stream(self) -> ResponsesStream:
         return ResponsesStream(self, dict(self._base))
+
+    @override
+    def open_native_stream(self) -> NativeResponsesStream:
+        return NativeResponsesStream(self._base, self.keep)
 
 
 class ResponsesStream(VoiceStream):

@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from routing.adapters.jsonio import dict_of, text_of
 from routing.surfaces.openai_envelope import refusal
 
 Tool = dict[str, Any]
 
+MOST_KIND_CHARS = 60
 _WORDS = ("none", "auto", "required")
 # Fields of a function that only OpenAI's own service acts on, with the value that asks for nothing.
 _SERVICE_FIELDS = ("defer_loading", "allowed_callers", "output_schema", "async")
 
 
-def chat_tools(body: dict[str, Any]) -> tuple[list[Tool], set[str]]:
-    """Tools for chat, and the names of fields that it has no word for. Raises HubError 400."""
+class ChatTools(NamedTuple):
+    tools: list[Tool]
+    uncarried: set[str]  # fields that chat has no word for
+    builtin: set[str]  # tools that a provider runs itself, which chat has no word for either
+
+
+def chat_tools(body: dict[str, Any]) -> ChatTools:
+    """Raises HubError 400."""
     tools = body.get("tools")
     if tools is None:
-        return [], set()
+        return ChatTools([], set(), set())
     if not isinstance(tools, list):
         raise refusal("tools", "'tools' must be a list", "invalid_type")
-    uncarried: set[str] = set()
-    carried = []
+    read = ChatTools([], set(), set())
     for i, tool in enumerate(tools):
-        carried.append(_chat_tool(tool, f"tools[{i}]"))
-        uncarried |= {f"tools.{field}" for field in _SERVICE_FIELDS if tool.get(field)}
-    return carried, uncarried
+        kind = _kind_of(tool, f"tools[{i}]")
+        if kind not in _TOOLS:
+            read.builtin.add(f"tools.{kind[:MOST_KIND_CHARS]}")
+            continue
+        read.tools.append(_chat_tool(tool, f"tools[{i}]"))
+        read.uncarried.update(f"tools.{field}" for field in _SERVICE_FIELDS if tool.get(field))
+    return read
 
 
-def _chat_tool(tool: Any, place: str) -> Tool:
+def _kind_of(tool: Any, place: str) -> str:
     if not isinstance(tool, dict):
         raise refusal(place, f"'{place}' must be an object", "invalid_type")
-    translate = _TOOLS.get(text_of(tool.get("type")))
-    if translate is None:
+    kind = tool.get("type")
+    if not isinstance(kind, str) or not kind:
         raise refusal(
             f"{place}.type",
-            f"'{place}' is the built-in tool {str(tool.get('type'))[:60]!r}, which runs at one "
-            "provider only. This hub carries function and custom tools: offer it as a function of "
-            "your own, or call that provider directly",
-            "unsupported_tool",
+            f"'{place}.type' must name a kind of tool: function, custom, or one of those that a "
+            "provider runs itself, such as web_search",
+            "invalid_type",
         )
+    return kind
+
+
+def _chat_tool(tool: Tool, place: str) -> Tool:
+    translate = _TOOLS[tool["type"]]
     if not text_of(tool.get("name")):
         raise refusal(f"{place}.name", f"'{place}.name' must be the tool's name", "invalid_type")
     return translate(tool, place)
@@ -74,29 +88,28 @@ def _custom(tool: Tool, place: str) -> Tool:
 _TOOLS: dict[str, Callable[[Tool, str], Tool]] = {"function": _function, "custom": _custom}
 
 
-def chat_choice(choice: Any, tools: list[Tool]) -> Any:
-    """None when chat needs no word of it. Raises HubError 400."""
-    if choice is None:
+def chat_choice(choice: Any, read: ChatTools) -> Any:
+    """None when chat needs no word of it, or has none: a choice among built-in tools is for the
+    provider that runs them to judge. Raises HubError 400."""
+    if choice is None or (read.builtin and not isinstance(choice, str)):
         return None
     if isinstance(choice, str):
-        return _word(choice, tools)
-    translate = _CHOICES.get(text_of(dict_of(choice).get("type")))
+        return _word(choice, read)
+    kind = text_of(dict_of(choice).get("type"))
+    translate = _CHOICES.get(kind)
     if translate is None:
-        raise refusal(
-            "tool_choice",
-            "'tool_choice' must be none, auto, required, or an object that names function or "
-            "custom tools. Built-in tools run at one provider only",
-            "unsupported_tool",
-        )
-    return translate(choice, tools)
+        named = f"names the tool {kind[:MOST_KIND_CHARS]!r}, which is not in 'tools'"
+        wanted = "must be none, auto, required, or an object that names one of 'tools'"
+        raise refusal("tool_choice", f"'tool_choice' {named if kind else wanted}")
+    return translate(choice, read.tools)
 
 
-def _word(word: str, tools: list[Tool]) -> str | None:
+def _word(word: str, read: ChatTools) -> str | None:
     if word not in _WORDS:
         raise refusal("tool_choice", f"'tool_choice' must be one of {', '.join(_WORDS)}")
-    if word == "required" and not tools:
+    if word == "required" and not (read.tools or read.builtin):
         raise refusal("tool_choice", "'tool_choice' is required, but there are no 'tools'")
-    return word if tools else None
+    return word if read.tools else None
 
 
 def _named(choice: Tool, tools: list[Tool]) -> Tool:

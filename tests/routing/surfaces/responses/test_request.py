@@ -311,7 +311,6 @@ def test_what_chat_has_no_word_for_is_named(sent: dict[str, Any], named: str) ->
         ({"input": []}, "input"),
         ({"input": 5}, "input"),
         ({"input": ["a"]}, "input[0]"),
-        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input[0].type"),
         ({"input": [{"type": {"a": 1}}]}, "input[0].type"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
         ({"input": [{"role": "tool", "content": "a"}]}, "input[0].role"),
@@ -322,24 +321,16 @@ def test_what_chat_has_no_word_for_is_named(sent: dict[str, Any], named: str) ->
             "input[0].content[0].text",
         ),
         (
-            {
-                "input": [
-                    {"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}
-                ]
-            },
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "input[0].content[0].image_url",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": 5}]}]},
             "input[0].content[0].file_id",
         ),
         (
-            {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]},
-            "input[0].content[0].file_id",
-        ),
-        (
-            {
-                "input": [
-                    {"role": "user", "content": [{"type": "input_file", "file_url": "https://a"}]}
-                ]
-            },
-            "input[0].content[0].file_url",
+            {"input": [{"role": "user", "content": [{"type": "input_file"}]}]},
+            "input[0].content[0].file_data",
         ),
         ({"input": [{**CALL, "arguments": {"city": "Oslo"}}, RESULT]}, "input[0].arguments"),
         ({"input": [CALL]}, "input"),
@@ -348,10 +339,9 @@ def test_what_chat_has_no_word_for_is_named(sent: dict[str, Any], named: str) ->
             {"input": [{"type": "reasoning", "summary": [], "encrypted_content": "pb1.%%%"}]},
             "input[0].encrypted_content",
         ),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools[0].type"),
-        ({"tools": [{"type": "computer_use_preview"}]}, "tools[0].type"),
-        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0].type"),
+        ({"tools": [{"name": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": ["web_search"]}]}, "tools[0].type"),
+        ({"tools": ["web_search"]}, "tools[0]"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": {"type": "function"}}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -360,7 +350,6 @@ def test_what_chat_has_no_word_for_is_named(sent: dict[str, Any], named: str) ->
         ({"tool_choice": {"type": "file_search"}, "tools": [TOOL]}, "tool_choice"),
         ({"background": True}, "background"),
         ({"conversation": "conv_1"}, "conversation"),
-        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"n": 2}, "n"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"messages": []}, "messages"),
@@ -393,14 +382,13 @@ def test_who_sends_a_chat_request_is_told_of_the_right_field() -> None:
 
 
 def test_the_request_as_it_was_written_is_there_for_providers_of_the_dialect() -> None:
-    voice = voice_of("hi", provider={"only": ["openai"]}, store=True, truncation="auto")
+    voice = voice_of("hi", provider={"only": ["openai"]}, truncation="auto")
     assert voice.native.dialect == "openai_responses"
     body = voice.native.body
     assert body["truncation"] == "auto"
     assert body["store"] is False
     assert "provider" not in body
-    assert body["input"][0]["content"] == [{"type": "input_text", "text": "hi"}]
-    assert "id" not in body["input"][0]
+    assert body["input"] == "hi"
 
 
 def test_what_a_provider_cannot_know_is_not_sent_to_one_of_the_dialect() -> None:
@@ -421,10 +409,74 @@ def test_what_a_provider_cannot_know_is_not_sent_to_one_of_the_dialect() -> None
     ]
 
 
-@pytest.mark.parametrize("name", ["moderation", "access_programs"])
+@pytest.mark.parametrize(("asked", "there"), [(True, True), (False, False), (None, False)])
+def test_a_provider_keeps_a_copy_only_where_the_client_says_so(asked: Any, there: bool) -> None:
+    more = {} if asked is None else {"store": asked}
+    native = voice_of("hi", **more).native
+    assert native.body["store"] is there
+    assert native.returns_thoughts is (asked is not False)
+
+
+@pytest.mark.parametrize("name", ["moderation", "access_programs", "prompt"])
 def test_what_changes_the_question_is_essential(name: str) -> None:
     assert voice_of(**{name: {"model": "m"}}).essential == (name,)
     assert voice_of(truncation="auto").essential == ()
+
+
+FILE = {"type": "input_file", "file_id": "file-1"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        ({"tools": [{"type": "web_search"}, TOOL]}, ("tools.web_search",)),
+        ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, ("tools.file_search",)),
+        ({"tools": [{"type": "of_next_year"}]}, ("tools.of_next_year",)),
+        ({"tools": [{"type": "mcp"}], "tool_choice": "required"}, ("tools.mcp",)),
+        (
+            {"tools": [{"type": "mcp"}, TOOL], "tool_choice": {"type": "mcp", "server_label": "x"}},
+            ("tools.mcp",),
+        ),
+        ({"input": [{"role": "user", "content": [FILE]}]}, ("input_file.file_id",)),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "http"}]}]},
+            ("input_file.file_url",),
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
+            ("input_image.file_id",),
+        ),
+        (
+            {"input": [CALL, {**RESULT, "output": [FILE]}]},
+            ("input_file.file_id",),
+        ),
+        ({"input": [{"type": "computer_call", "id": "cu_1"}]}, ("input.computer_call",)),
+        ({"input": [{"type": "code_interpreter_call"}]}, ("input.code_interpreter_call",)),
+    ],
+)
+def test_what_only_a_provider_of_the_dialect_can_do_goes_there_alone(
+    sent: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    voice = voice_of(**{"input": "hello", **sent})
+    assert voice.essential == named
+    assert set(named) <= set(voice.uncarried)
+    for field, value in sent.items():
+        assert voice.native.body[field] == value
+
+
+def test_what_an_answer_has_told_already_may_stay_behind() -> None:
+    searched = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+    voice = voice_of([{"role": "user", "content": "q"}, searched])
+    assert voice.essential == ()
+    assert voice.uncarried == ("input.web_search_call",)
+    assert voice.native.body["input"][1] == searched
+
+
+def test_a_prompt_that_the_provider_keeps_needs_no_input() -> None:
+    voice = voice_of(None, prompt={"id": "pmpt_1", "variables": {"city": "Oslo"}})
+    assert voice.native.body["prompt"]["id"] == "pmpt_1"
+    assert "input" not in voice.native.body
+    assert len(voice.chat["messages"]) == 1
 
 
 def test_the_clients_body_is_left_as_it_was() -> None:

@@ -214,7 +214,7 @@ async def test_without_its_store_the_hub_answers_and_says_so(run: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"input": "hi", "tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"input": "hi", "tools": [{"name": "web_search"}]}, "tools[0].type"),
         ({"input": [{"role": "user", "content": 5}]}, "input[0].content"),
         ({"messages": []}, "input"),
     ],
@@ -236,11 +236,22 @@ async def test_a_context_that_is_too_long_is_told_of_the_input(run: Any) -> None
     assert (client.error["code"], client.error["param"]) == ("context_length_exceeded", "input")
 
 
-async def test_an_essential_field_is_refused_rather_than_lost(run: Any) -> None:
-    hub = await run(plain())
-    client = await hub.ask({"input": "hi", "moderation": {"model": "m"}})
-    assert client.status == 400
-    assert "moderation" in client.error["message"]
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"moderation": {"model": "m"}}, "moderation"),
+        ({"tools": [{"type": "web_search"}]}, "tools.web_search"),
+    ],
+)
+async def test_what_no_endpoint_can_be_told_is_refused_rather_than_lost(
+    run: Any, body: dict[str, Any], named: str
+) -> None:
+    hub = await run()
+    client = await hub.ask({"input": "hi", **body})
+    assert (client.status, client.error["code"]) == (404, "no_endpoint")
+    assert f"other_dialect (2: {named})" in client.error["message"]
+    assert client.error["detail"]["excluded_by"] == {"other_dialect": 2}
+    assert not hub.bench.upstream.requests
 
 
 async def test_completions_are_served_the_same_way(run: Any) -> None:

@@ -195,9 +195,9 @@ def test_a_chain_is_read_listed_and_deleted(hub: Hub) -> None:
 
 def test_a_refusal_by_the_hub_is_an_error_of_the_client(hub: Hub) -> None:
     with pytest.raises(openai.BadRequestError) as raised:
-        hub.client.responses.create(model=MODEL, input="hi", tools=[{"type": "web_search"}])
-    assert raised.value.code == "unsupported_tool"
-    assert raised.value.param == "tools[0].type"
+        hub.client.responses.create(model=MODEL, input="hi", background=True)
+    assert raised.value.code == "unsupported_parameter"
+    assert raised.value.param == "background"
     hub.says = HubError(429, "key_rate_limited", "wait", kind="rate_limit_error")
     with pytest.raises(openai.RateLimitError):
         hub.client.responses.create(model=MODEL, input="hi")

@@ -1,0 +1,89 @@
+"""The adapter for providers that take OpenAI's Responses, asked by clients that write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import override
+
+from routing.adapters import errors
+from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, NativeCall, Reply
+from routing.adapters.jsonio import dict_of, dicts_in, dumps, list_of, text_of
+from routing.adapters.openai_compat.answers import tier_word
+from routing.adapters.openai_responses.answers import (
+    finish_word,
+    item_chars,
+    response_in,
+    responses_usage,
+)
+from routing.adapters.openai_responses.stream import ResponsesReader
+from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.core.catalog import Endpoint
+from routing.core.errors import FailureClass, UpstreamError
+
+DIALECT = "openai_responses"
+SEALED_THOUGHTS = "reasoning.encrypted_content"
+
+
+class OpenAIResponses(Adapter):
+    """For requests that came in this dialect: nothing is ever translated into it."""
+
+    dialect = DIALECT
+
+    @override
+    def build(self, call: ChatCall, endpoint: Endpoint, secret: str) -> BuiltRequest:
+        native, quirks = call.native, quirks_of(endpoint)
+        if native is None or native.dialect != DIALECT:
+            raise UpstreamError(
+                FailureClass.CLIENT,
+                "Only what was written as a response can be asked for at this address.",
+                code="unsupported_dialect",
+                was_sent=False,
+            )
+        headers = request_headers(quirks, quirks.auth, secret, stream=call.stream)
+        body = dumps(_body(native, call, endpoint))
+        return BuiltRequest(quirks.responses_path, headers, body)
+
+    @override
+    def read_reply(
+        self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
+    ) -> Reply:
+        response = response_in(body, headers, quirks_of(endpoint))
+        raw_usage = dict_of(response.get("usage"))
+        return Reply(
+            raw=body,
+            usage=responses_usage(response),
+            usage_raw=dumps(raw_usage) if raw_usage else b"",
+            finish_reason=finish_word(response),
+            response_model=text_of(response.get("model")),
+            service_tier=tier_word(response.get("service_tier")),
+            output_chars=sum(map(item_chars, dicts_in(response.get("output")))),
+            is_native=True,
+        )
+
+    @override
+    def read_error(
+        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
+    ) -> UpstreamError:
+        facts = errors.facts_in(body)
+        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
+
+    @override
+    def open_stream(self, call: ChatCall, endpoint: Endpoint) -> ResponsesReader:
+        return ResponsesReader(call, endpoint)
+
+    @override
+    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
+        return request_id_of(endpoint, headers)
+
+
+def _body(native: NativeCall, call: ChatCall, endpoint: Endpoint) -> dict[str, Any]:
+    body = {**native.body, "model": endpoint.upstream_model}
+    if call.stream:
+        body["stream"] = True
+    if native.returns_thoughts and "reasoning" in endpoint.capabilities and not body.get("store"):
+        # What a provider does not keep it can only read again sealed; a model that does not
+        # reason refuses the word.
+        asked = list_of(body.get("include"))
+        body["include"] = asked if SEALED_THOUGHTS in asked else [*asked, SEALED_THOUGHTS]
+    return body
