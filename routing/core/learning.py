@@ -26,11 +26,12 @@ _decode = msgspec.json.Decoder(News).decode
 class Learning:
     """One per gateway process."""
 
-    __slots__ = ("health", "lengths")
+    __slots__ = ("_inputs", "health", "lengths")
 
     def __init__(self, health: HealthBook) -> None:
         self.health = health
         self.lengths = OutputLengths()
+        self._inputs: dict[int, list[int]] = {}  # tokens, and those cached, not yet settled
 
     def expected_output(self, facts: RequestFacts, key_id: int) -> int:
         """Tokens that this key's answers of this model usually have, at most the client's cap."""
@@ -42,9 +43,13 @@ class Learning:
         most = facts.max_output_tokens
         return learned if most is None or learned < most else most
 
-    def settle(self) -> None:
-        """To be called a few times a second."""
+    def settle(self, now: float) -> None:
+        """Counts what was noted of answers. To be called a few times a second."""
         self.lengths.settle()
+        if self._inputs:
+            inputs, self._inputs = self._inputs, {}
+            for endpoint_id, (tokens, cached) in inputs.items():
+                self.health.on_input(endpoint_id, now, tokens, cached)
 
     def on_answer(
         self, endpoint_id: int, key_id: int, facts: RequestFacts, usage: Usage, now: float
@@ -53,13 +58,19 @@ class Learning:
         if usage.source is not UsageSource.ESTIMATED:
             if usage.output_total is not None and facts.kind == CHAT:
                 self.lengths.note(key_id, facts.model, usage.output_total)
-            if usage.cache_read is not None and usage.input_total:
-                self.health.on_input(endpoint_id, now, usage.input_total, usage.cache_read)
+            cached, tokens = usage.cache_read, usage.input_total
+            if cached is not None and tokens:
+                noted = self._inputs.get(endpoint_id)
+                if noted is None:
+                    noted = self._inputs[endpoint_id] = [0, 0]
+                noted[0] += tokens
+                noted[1] += min(tokens, cached)
         if facts.conversation:
             self.health.conversations.note(facts, endpoint_id, now)
 
     def tell(self, now: float) -> bytes:
         """For the other processes; b"" where nothing is new. `now` is monotonic seconds."""
+        self.settle(now)
         news = News(self.health.tell(now), self.lengths.tell())
         return _encode(news) if news.endpoints or news.lengths else b""
 

@@ -146,7 +146,7 @@ class Gateway:
             await asyncio.sleep(tick_s)
             now = self.monotonic()
             self.overload.look(now, now - before, now - before - tick_s)
-            self.learning.settle()
+            self.learning.settle(now)
             self._tick_all(now)
             version = self.snapshot.version
             if version != self._seen_version:

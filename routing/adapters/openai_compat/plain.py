@@ -6,7 +6,7 @@ the same; a property test holds them together.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,21 +16,22 @@ from routing.adapters.quirks import Quirks
 from routing.adapters.usage import MAX_TOKENS
 from routing.core.usage import Usage
 
-ENDINGS = frozenset({"stop", "length"})
+# A count that cannot be is left to the careful reader, which knows what to do with it.
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: _Tokens | None = None
+    cache_write_tokens: _Tokens | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: _Tokens | None = None
 
 
 class _Usage(msgspec.Struct, forbid_unknown_fields=True):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
     total_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
@@ -48,7 +49,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Choice(msgspec.Struct):
     message: _Message
-    finish_reason: str
+    finish_reason: Literal["stop", "length"]
 
 
 class _Answer(msgspec.Struct):
@@ -85,18 +86,16 @@ def read_plain_text(body: bytes, quirks: Quirks) -> Reply | None:
         return None
     choice = answer.choices[0]
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    cached = written = reasoning = None
     asked, answered = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = asked.cached_tokens if asked is not None else None
-    written = asked.cache_write_tokens if asked is not None else None
-    reasoning = answered.reasoning_tokens if answered is not None else None
-    if (
-        choice.finish_reason not in ENDINGS
-        # a count that cannot be: the careful reader knows what to do with it
-        or not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS)
-        or not (0 <= (cached or 0) <= prompt and 0 <= (written or 0) <= prompt)
-        or not 0 <= (reasoning or 0) <= completion
-    ):
-        return None
+    if asked is not None:
+        cached, written = asked.cached_tokens, asked.cache_write_tokens
+        if (cached or 0) > prompt or (written or 0) > prompt:
+            return None
+    if answered is not None:
+        reasoning = answered.reasoning_tokens
+        if (reasoning or 0) > completion:
+            return None
     return Reply(  # by place, which takes a fifth of the time
         body,
         Usage(prompt, cached, written, None, completion, reasoning),

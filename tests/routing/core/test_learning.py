@@ -99,7 +99,7 @@ def test_memory_of_lengths_is_bounded() -> None:
 def answered(learning: Learning, times: int, **usage: object) -> None:
     for _ in range(times):
         learning.on_answer(1, 3, facts(), Usage(**usage), NOW)  # type: ignore[arg-type]
-        learning.settle()
+        learning.settle(NOW)
 
 
 def test_the_output_that_is_usual_for_the_key_is_expected() -> None:
