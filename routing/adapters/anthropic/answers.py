@@ -7,7 +7,7 @@ from typing import Any
 from typing_extensions import override
 
 from routing.adapters import sse
-from routing.adapters.anthropic.citations import annotation_of, annotations_in
+from routing.adapters.anthropic.citations import citations_in, cited_fields
 from routing.adapters.base import ChatCall
 from routing.adapters.chunks import tool_call
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, loads, text_of
@@ -68,7 +68,7 @@ def message_from(blocks: list[dict[str, Any]]) -> dict[str, Any]:
         "reasoning_content": "".join(thoughts),
         "reasoning_details": details,
         "tool_calls": calls,
-        "annotations": annotations_in(blocks),
+        **citations_in(blocks),
     }
     return {**message, **{name: value for name, value in extras.items() if value}}
 
@@ -204,10 +204,8 @@ class AnthropicStream(TranslatedStream):
         return self._cited()
 
     def _cited(self) -> bytes:
-        place = (self._text_start, self._text_chars)
-        made = [annotation_of(citation, *place) for citation in self._citations]
-        annotations = [annotation for annotation in made if annotation is not None]
-        return self._write.delta({"annotations": annotations}) if annotations else b""
+        fields = cited_fields(self._citations, self._text_start, self._text_chars)
+        return self._write.delta(fields) if fields else b""
 
     def _on_message_delta(self, event: dict[str, Any]) -> bytes:
         self._take_usage(event)

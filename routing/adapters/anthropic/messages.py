@@ -128,7 +128,9 @@ def _file_block(part: Block, endpoint: Endpoint) -> Block:
     if inline is None:
         refuse(endpoint, "messages", "takes files as base64 data: URLs only")
     source = {"type": "base64", "media_type": inline.media_type, "data": inline.base64}
-    return {"type": "document", "source": source}
+    block: Block = {"type": "document", "source": source}
+    wished = {"title": dig(part, "file.filename"), "citations": part.get("citations")}
+    return {**block, **{name: value for name, value in wished.items() if value}}
 
 
 def _refusal_block(part: Block, endpoint: Endpoint) -> Block:

@@ -20,6 +20,7 @@ from routing.adapters.gemini.answers import (
     index_of,
     message_from,
     reason_of,
+    sources_of,
 )
 from routing.adapters.gemini.request import build_body, request_path
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dumps, loads, text_of
@@ -116,6 +117,7 @@ def _choice_from(candidate: dict[str, Any], id: str, quirks: Quirks) -> dict[str
     if reason in FAILURES:
         raise errors.refused(errors.facts_of(failure_document(reason)), 200, quirks)
     message = {"content": None, **message_from(candidate, id)}
+    message |= sources_of(candidate, message["content"] or "")
     calls = message.get("tool_calls") or []
     for call in calls:
         del call["index"]  # belongs to streams only

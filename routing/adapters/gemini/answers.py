@@ -10,6 +10,7 @@ from routing.adapters import sse
 from routing.adapters.base import ChatCall
 from routing.adapters.chunks import stable_call_id, tool_call
 from routing.adapters.content import content_chars, has_answer
+from routing.adapters.gemini.grounding import Cited, carried_metadata, cited_in
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.stream import TranslatedStream
 from routing.adapters.usage import gemini_usage
@@ -96,6 +97,15 @@ def message_from(
     return {name: value for name, value in fields.items() if value}
 
 
+def sources_of(candidate: dict[str, Any], answer: str) -> dict[str, Any]:
+    """The fields of a message that tell what `answer` rests on; none if it does not say."""
+    fields = {
+        "annotations": [cited.annotation() for cited in cited_in(candidate, answer)],
+        "extra_content": carried_metadata(candidate),
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
 def _call(part: dict[str, Any], index: int, place: tuple[str, int]) -> dict[str, Any]:
     """The thought signature travels in `extra_content`, as in Google's own OpenAI dialect."""
     function = part["functionCall"]
@@ -121,6 +131,8 @@ class GeminiStream(TranslatedStream):
         self._call_counts: dict[int, int] = {}  # by candidate
         self._open: set[int] = set()
         self._finished: set[int] = set()
+        self._texts: dict[int, str] = {}  # by candidate
+        self._cited: dict[int, set[Cited]] = {}  # by candidate: what the client knows already
 
     @override
     def _on_frame(self, frame: sse.Frame) -> bytes:
@@ -153,6 +165,8 @@ class GeminiStream(TranslatedStream):
         if reason in FAILURES:
             return self._refuse(failure_document(reason))
         out = self._write_delta(delta, index) if delta else b""
+        self._texts[index] = self._texts.get(index, "") + delta.get("content", "")
+        out += self._write_sources(candidate, index)
         return out + (self._end_choice(index, reason) if reason else b"")
 
     def _write_delta(self, delta: dict[str, Any], index: int) -> bytes:
@@ -161,6 +175,16 @@ class GeminiStream(TranslatedStream):
         is_answer = has_answer(delta) or "images" in delta
         self._count(content_chars(delta), is_answer=is_answer)
         return self._write.delta({"role": "assistant", **delta} if is_first else delta, index)
+
+    def _write_sources(self, candidate: dict[str, Any], index: int) -> bytes:
+        """Told again and again as the answer grows; the client is told once."""
+        known = self._cited.setdefault(index, set())
+        fresh = [c for c in cited_in(candidate, self._texts[index]) if c not in known]
+        known.update(fresh)
+        extra = carried_metadata(candidate)
+        fields = {"annotations": [cited.annotation() for cited in fresh], "extra_content": extra}
+        told = {name: value for name, value in fields.items() if value}
+        return self._write.delta(told, index) if told else b""
 
     def _end_choice(self, index: int, reason: str) -> bytes:
         if index in self._finished:

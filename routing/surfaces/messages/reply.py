@@ -8,7 +8,7 @@ from typing import Any
 from routing.adapters.anthropic.citations import citation_of
 from routing.adapters.anthropic.foreign import UNSIGNED
 from routing.adapters.chunks import stable_call_id
-from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, loads, text_of
+from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, list_of, loads, text_of
 from routing.surfaces.messages.reasoning import (
     cargo_block,
     is_signed,
@@ -35,7 +35,8 @@ def message_from(
     message = dict_of(choice.get("message"))
     calls = dicts_in(message.get("tool_calls"))
     text = text_of(message.get("content")) or text_of(message.get("refusal"))
-    cited = [citation_of(each, text) for each in dicts_in(message.get("annotations"))]
+    noted = dicts_in(message.get("annotations")) or named_pages(answer)
+    cited = [citation_of(each, text) for each in noted]
     texts = [text_block(text, [c for c in cited if c is not None])] if text else []
     return {
         **empty_message(request_id, text_of(answer.get("model")) or model),
@@ -43,6 +44,12 @@ def message_from(
         **ending_of(choice, stops, has_calls=bool(calls)).fields(),
         "usage": message_usage(answer.get("usage"), answer.get("service_tier")),
     }
+
+
+def named_pages(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """As annotations without a place: pages that some hosts list beside the answer."""
+    pages = [page for page in list_of(document.get("citations")) if isinstance(page, str) and page]
+    return [{"type": "url_citation", "url_citation": {"url": page}} for page in pages]
 
 
 def empty_message(request_id: str, model: str, service_tier: Any = None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from routing.surfaces.messages.reasoning import (
     opaque_block,
     reasoning_text,
 )
-from routing.surfaces.messages.reply import empty_message
+from routing.surfaces.messages.reply import empty_message, named_pages
 from routing.surfaces.messages.words import (
     ending_of,
     text_block,
@@ -87,6 +87,8 @@ class MessagesStream(VoiceStream):
         self._late_text = ""  # came in the middle of a call
         self._choice: dict[str, Any] = {}  # the one with the finish reason
         self._usage: Any = None
+        self._pages: set[str] = set()  # that were listed beside the text
+        self._has_annotations = False
 
     @override
     def feed(self, data: bytes) -> bytes:
@@ -129,7 +131,15 @@ class MessagesStream(VoiceStream):
                 out.append(self._take_delta(dict_of(choice.get("delta"))))
                 if choice.get("finish_reason"):
                     self._choice = choice
+        out += [self._citation(page) for page in named_pages(chunk) if self._is_news(page)]
         return b"".join(out)
+
+    def _is_news(self, page: dict[str, Any]) -> bool:
+        """Some hosts list all their pages with every chunk, and cite them in the text besides."""
+        url = page["url_citation"]["url"]
+        is_known = url in self._pages or self._has_annotations
+        self._pages.add(url)
+        return not is_known
 
     def _start(self, service_tier: Any = None) -> bytes:
         if self._started:
@@ -182,6 +192,9 @@ class MessagesStream(VoiceStream):
 
     def _citation(self, annotation: dict[str, Any]) -> bytes:
         """Stands beside the text that it is about, so only while that is open."""
+        self._has_annotations = self._has_annotations or "start_index" in dict_of(
+            annotation.get("url_citation")
+        )
         citation = citation_of(annotation, self._said)
         if citation is None or self._open != "text":
             return b""
