@@ -32,7 +32,9 @@ from routing.core.catalog import Endpoint, Snapshot
 from routing.core.cursor import Cursor
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.gateway.errors import client_error
+from routing.gateway.essentials import refuse_essentials
 from routing.gateway.service import Gateway
+from routing.gateway.trying import speaks_natively
 
 log = logging.getLogger(__name__)
 
@@ -197,9 +199,11 @@ class Visit:
         planned = book.plan(ready, caller)
         if all(attempt.id != endpoint.id for attempt in planned.attempts):
             raise HubError(404, "no_endpoint", f"{endpoint.key} may not be used for this request")
-        secret = endpoint.credentials[0].secret
+        adapter, secret = adapter_of(endpoint), endpoint.credentials[0].secret
+        if ready.voice is not None and not speaks_natively(ready.call, adapter):
+            refuse_essentials(ready.voice, endpoint.provider.name)
         try:
-            built = adapter_of(endpoint).build(ready.call, endpoint, secret)
+            built = adapter.build(ready.call, endpoint, secret)
         except UpstreamError as unsayable:
             raise client_error(unsayable, endpoint.provider.name, 0) from None
         return Entry(self._name(line), built.path, built.body)

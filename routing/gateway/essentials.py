@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from routing.core.errors import HubError
 from routing.core.request import RequestFacts, needing
 from routing.surfaces.base import Voice
 
@@ -11,3 +12,15 @@ def with_essentials(facts: RequestFacts, voice: Voice) -> RequestFacts:
     if voice.native is None or not voice.essential:
         return facts
     return needing(facts, voice.native.dialect, voice.essential)
+
+
+def refuse_essentials(voice: Voice, provider: str) -> None:
+    """Before a batch is handed over in chat's words. Raises HubError 400."""
+    if voice.essential:
+        raise HubError(
+            400,
+            "unsupported_parameter",
+            f"{provider} takes batches in the words of chat, which cannot say "
+            f"{', '.join(voice.essential)}. Send this request by itself, outside of a batch",
+            should_retry=False,
+        )
