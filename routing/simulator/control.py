@@ -9,6 +9,7 @@ GET    /_control/violations   what should never have been sent; DELETE forgets t
 GET    /_control/requests     the last bodies received, when started with keep_requests
 POST   /_control/requests     {"keep": true or false}: keeps them from now on, or forgets them
 POST   /_control/limits       {"provider", "requests_per_minute": n or null}: answer 429 beyond
+POST   /_control/batches      {"provider"?, "end"?, "answers"?, ...}: see batches.book.Script
 POST   /_control/prices       {"provider", "model", "meter", "usd"}: a new price from now on
 """
 
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from routing.simulator.batches.book import Script
 from routing.simulator.faults import BadFault, parse_fault
 from routing.simulator.http11 import Exchange
 from routing.simulator.prices import row_from
@@ -104,6 +106,12 @@ def _add_fault(service: Service, _query: Query, body: Any) -> Any:
 def _clear_faults(service: Service, query: Query, _body: Any) -> Any:
     service.faults.clear(_whole(query, "id", 0) or None)
     return _faults(service, query, None)
+
+
+def _script_batch(service: Service, _query: Query, body: Any) -> Any:
+    script = msgspec.convert(body, Script)
+    service.batches.scripts.append(script)
+    return script
 
 
 def _journal(service: Service, query: Query, _body: Any) -> Any:
@@ -196,5 +204,6 @@ ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "requests"): _requests,
     ("POST", "requests"): _keep_requests,
     ("POST", "limits"): _limit,
+    ("POST", "batches"): _script_batch,
     ("POST", "prices"): _price,
 }

@@ -180,6 +180,7 @@ def _clear(service: Service) -> None:
     service.journal.clear()
     service.received.clear()
     service.cache.clear()
+    service.batches.clear()
 
 
 def serve(server: SimulatorServer, host: str, port: int, ready: Callable[[], None]) -> None:

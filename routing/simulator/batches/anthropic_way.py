@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Any
 from uuid import uuid4
@@ -11,8 +10,10 @@ import msgspec
 
 from routing.simulator.asks import wants
 from routing.simulator.batches.book import Batch, Line
-from routing.simulator.batches.visit import Table, Visit, begin
+from routing.simulator.batches.visit import Table, Visit, begin, iso
 from routing.simulator.session import ENCODER
+
+_STATES = {"validating": "in_progress", "in_progress": "in_progress", "cancelling": "canceling"}
 
 
 def _create_anthropic(visit: Visit) -> dict[str, Any]:
@@ -34,22 +35,18 @@ def _anthropic(visit: Visit, batch: Batch) -> dict[str, Any]:
     return {
         "id": batch.id,
         "type": "message_batch",
-        "processing_status": "ended"
-        if ended
-        else "canceling"
-        if batch.cancelled
-        else "in_progress",
+        "processing_status": _STATES.get(batch.state(visit.now), "ended"),
         "request_counts": {
             "processing": 0 if ended else left,
             "succeeded": succeeded,
             "errored": errored,
-            "canceled": left if ended else 0,
-            "expired": 0,
+            "canceled": left if ended and batch.end != "expired" else 0,
+            "expired": left if ended and batch.end == "expired" else 0,
         },
-        "created_at": _iso(batch.created_at),
-        "expires_at": _iso(batch.created_at + 86_400),
-        "ended_at": _iso(visit.service.wall()) if ended else None,
-        "cancel_initiated_at": _iso(visit.service.wall()) if batch.cancelled else None,
+        "created_at": iso(batch.created_at),
+        "expires_at": iso(batch.created_at + 86_400),
+        "ended_at": iso(visit.now) if ended else None,
+        "cancel_initiated_at": iso(visit.now) if batch.cancelled else None,
         "archived_at": None,
         "results_url": f"{visit.provider.traits.chat_path}/batches/{batch.id}/results"
         if ended
@@ -57,22 +54,18 @@ def _anthropic(visit: Visit, batch: Batch) -> dict[str, Any]:
     }
 
 
-def _iso(unix_s: float) -> str:
-    return dt.datetime.fromtimestamp(unix_s, dt.UTC).isoformat().replace("+00:00", "Z")
-
-
 def _results(visit: Visit) -> bytes:
     batch = visit.batch()
     wants(batch.has_ended, "The batch has not ended yet", status=404)
     return b"".join(
-        ENCODER.encode({"custom_id": line.custom_id, "result": _result(line)}) + b"\n"
+        ENCODER.encode({"custom_id": line.custom_id, "result": _result(batch, line)}) + b"\n"
         for line in reversed(batch.lines)
     )
 
 
-def _result(line: Line) -> dict[str, Any]:
+def _result(batch: Batch, line: Line) -> dict[str, Any]:
     if line.status is None:
-        return {"type": "canceled"}
+        return {"type": "expired" if batch.end == "expired" else "canceled"}
     if line.status == 200:
         return {"type": "succeeded", "message": msgspec.Raw(line.answer)}
     return {"type": "errored", "error": msgspec.Raw(line.answer)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -65,13 +66,14 @@ def _openai(visit: Visit, batch: Batch) -> dict[str, Any]:
         "endpoint": batch.asked.get("endpoint"),
         "input_file_id": batch.asked.get("input_file_id"),
         "completion_window": "24h",
-        "status": _openai_state(batch),
+        "status": batch.state(visit.now),
         "output_file_id": files[0],
         "error_file_id": files[1],
         "errors": {"object": "list", "data": [{"code": "invalid", "message": batch.problem}]}
         if batch.problem
         else None,
         "created_at": int(batch.created_at),
+        "expires_at": int(batch.created_at) + 86_400,
         "request_counts": {
             "total": len(batch.lines),
             "completed": batch.count(good=True),
@@ -81,40 +83,44 @@ def _openai(visit: Visit, batch: Batch) -> dict[str, Any]:
     }
 
 
-def _openai_state(batch: Batch) -> str:
-    if batch.problem:
-        return "failed"
-    if batch.cancelled:
-        return "cancelled" if batch.has_ended else "cancelling"
-    return "completed" if batch.has_ended else "in_progress"
-
-
 def _openai_files(visit: Visit, batch: Batch) -> tuple[str | None, str | None]:
     """The files are made once, under names that follow from the batch's."""
     names: list[str | None] = []
     for name, good in (("output", True), ("error", False)):
         file_id = f"file-{name}-{batch.id}"
-        content = b"".join(
-            ENCODER.encode(
-                {
-                    "id": f"batch_req_{number}",
-                    "custom_id": line.custom_id,
-                    "response": {
-                        "status_code": line.status,
-                        "request_id": f"req_{number}",
-                        "body": msgspec.Raw(line.answer),
-                    },
-                    "error": None,
-                }
-            )
-            + b"\n"
-            for number, line in reversed(list(enumerate(batch.lines)))  # in no order of ours
-            if line.status and (line.status == 200) is good
-        )
+        # In no order of ours.
+        content = b"".join(result_lines(batch, good))
         if content:
             visit.book.files[file_id] = content
         names.append(file_id if content else None)
     return names[0], names[1]
+
+
+def result_lines(batch: Batch, good: bool) -> Iterator[bytes]:
+    """Backwards: callers find theirs by its id alone."""
+    for number, line in reversed(list(enumerate(batch.lines))):
+        if line.status and (line.status == 200) is good:
+            answer = {
+                "status_code": line.status,
+                "request_id": f"req_{number}",
+                "body": msgspec.Raw(line.answer),
+            }
+            yield _result_line(number, line, answer, None)
+        elif not line.status and not good and batch.end == "expired":
+            yield _result_line(number, line, None, _EXPIRED)
+
+
+_EXPIRED = {"code": "batch_expired", "message": "This request could not be executed in time."}
+
+
+def _result_line(number: int, line: Line, response: Any, error: Any) -> bytes:
+    found = {
+        "id": f"batch_req_{number}",
+        "custom_id": line.custom_id,
+        "response": response,
+        "error": error,
+    }
+    return ENCODER.encode(found) + b"\n"
 
 
 def _show_openai(visit: Visit) -> dict[str, Any]:

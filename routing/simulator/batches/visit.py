@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,11 @@ class Visit(msgspec.Struct):
             work_out(self.service, self.exchange, self.provider, found)
         return found
 
+    @property
+    def now(self) -> float:
+        found: float = self.service.wall()
+        return found
+
     def all_batches(self) -> list[Batch]:
         return self.book.of(self.provider)
 
@@ -54,7 +60,22 @@ Table = dict[tuple[str, bool, str], Handler]  # by method, whether an id is name
 def begin(visit: Visit, batch_id: str, lines: list[Line], asked: dict[str, Any]) -> Batch:
     service = visit.service
     speed, now = service.options.speed, service.wall()
-    due_at = now + (TAKES_S / speed if speed else 0.0)
-    batch = Batch(batch_id, visit.provider.slug, now, due_at, lines, asked)
+    script = visit.book.script_for(visit.provider)
+    takes_s = TAKES_S / speed if speed else 0.0
+    due_at = now + (takes_s if script.takes_s is None else script.takes_s)
+    batch = Batch(batch_id, visit.provider.slug, now, due_at, lines, asked, script)
+    if script.end == "failed":
+        batch.problem = script.problem
     visit.book.keep_batch(batch)
     return batch
+
+
+def iso(unix_s: float) -> str:
+    return dt.datetime.fromtimestamp(unix_s, dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+class Given(msgspec.Struct, frozen=True):
+    """An answer with headers of its own."""
+
+    body: Any
+    headers: list[tuple[bytes, bytes]]

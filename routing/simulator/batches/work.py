@@ -27,9 +27,10 @@ MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 def work_out(service: Service, exchange: Exchange, provider: Provider, batch: Batch) -> None:
     """Everything at once, when the batch is due."""
     batch.has_ended = True
-    if batch.cancelled or batch.problem:
-        return
-    for line in batch.lines:
+    answers = batch.script.answers
+    if answers is None:
+        answers = 0 if batch.cancelled or batch.problem else len(batch.lines)
+    for line in batch.lines[:answers]:
         _answer(service, exchange, provider, line)
 
 
@@ -51,7 +52,7 @@ def _answer(service: Service, exchange: Exchange, provider: Provider, line: Line
 def _answered(call: Call, line: Line) -> bytes:
     """Raises Refusal. The bill is in the journal."""
     service, provider, row = call.service, call.provider, call.row
-    row.model = text_of(line.body.get("model"))
+    row.model = line.model or text_of(line.body.get("model"))
     checks.check_body(line.body)
     request = _as_request(provider, line)
     played = stage.play_at(provider, request)

@@ -15,6 +15,8 @@ from routing.core.pricing import Price, PriceSheet, charge
 from routing.core.usage import Meter, Usage
 
 NOON = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
+THEIR_NAMES = {"gemini": "google"}
+UNKNOWN_TO_THEM = frozenset({"nebius"})  # whose batches genai-prices does not know
 USAGES = {
     "plain": Usage(input_total=10_000, output_total=2_000),
     "cached": Usage(input_total=10_000, cache_read=6_000, output_total=2_000),
@@ -59,7 +61,7 @@ def their_cost(endpoint: EndpointRecord, usage: Usage) -> Decimal:
     return calc_price(
         theirs,
         endpoint.upstream_model,
-        provider_id=endpoint.provider,
+        provider_id=THEIR_NAMES.get(endpoint.provider, endpoint.provider),
         genai_request_timestamp=NOON,
         price_context={"processing": "batch"},
     ).total_price
@@ -72,10 +74,11 @@ def test_a_batch_costs_what_genai_prices_says(
     apart = {
         f"{one.provider}:{one.model}": (our_cost(one, usage, "batch"), their_cost(one, usage))
         for one in batchable
-        if our_cost(one, usage, "batch") != their_cost(one, usage)
+        if one.provider not in UNKNOWN_TO_THEM
+        and our_cost(one, usage, "batch") != their_cost(one, usage)
     }
     assert apart == {}
-    assert len(batchable) >= 15
+    assert {one.provider for one in batchable} >= {"openai", "anthropic", "gemini", "mistral"}
 
 
 def test_a_batch_costs_half_of_what_single_requests_do(batchable: list[EndpointRecord]) -> None:
