@@ -35,6 +35,11 @@ _COUNTS = f"""
         sum(cache_read_tokens * {_WEIGHT}) / nullif(sum(input_tokens * {_WEIGHT}), 0)
     FROM attempt_cell WHERE bucket_start >= %(since)s AND bucket_start < %(now)s GROUP BY 1
 """  # noqa: S608
+_FORM = f"""
+    SELECT endpoint_id, sum(answers), sum(answers * {_WEIGHT}), sum(sound * {_WEIGHT})
+    FROM routing_formcell
+    WHERE bucket_start >= %(since)s AND bucket_start < %(now)s GROUP BY 1
+"""  # noqa: S608
 _BINS = f"""
     SELECT endpoint_id, metric, bin, sum(n * {_WEIGHT})
     FROM latency_cell
@@ -44,6 +49,13 @@ _BINS = f"""
 
 Params = dict[str, Any]
 Bins = Mapping[int, float]  # weight by number of the bin
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    n: int = 0
+    weight: float = 0.0
+    sound: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,11 @@ def refresh(now: dt.datetime) -> int:
         "half_life_s": HALF_LIFE.total_seconds(),
         "judged": list(JUDGED),
     }
-    counts, bins = _counts(params), _bins(params)
-    rows = [_row(endpoint_id, found, bins) for endpoint_id, found in counts.items()]
+    counts, bins, forms = _counts(params), _bins(params), _forms(params)
+    rows = [
+        _row(endpoint_id, found, bins, forms.get(endpoint_id, _Form()))
+        for endpoint_id, found in counts.items()
+    ]
     forget_endpoint_stats(except_for=counts)
     return write_endpoint_stats(rows, updated_at=now)
 
@@ -96,6 +111,15 @@ def _counts(params: Params) -> dict[int, _Counts]:
         }
 
 
+def _forms(params: Params) -> dict[int, _Form]:
+    with connection.cursor() as cursor:
+        cursor.execute(_FORM, params)
+        return {
+            endpoint_id: _Form(int(n), float(weight), float(sound))
+            for endpoint_id, n, weight, sound in cursor.fetchall()
+        }
+
+
 def _bins(params: Params) -> dict[tuple[int, str], dict[int, float]]:
     found: defaultdict[tuple[int, str], dict[int, float]] = defaultdict(dict)
     with connection.cursor() as cursor:
@@ -105,7 +129,9 @@ def _bins(params: Params) -> dict[tuple[int, str], dict[int, float]]:
     return found
 
 
-def _row(endpoint_id: int, counts: _Counts, bins: Mapping[tuple[int, str], Bins]) -> StatsRow:
+def _row(
+    endpoint_id: int, counts: _Counts, bins: Mapping[tuple[int, str], Bins], form: _Form
+) -> StatsRow:
     ttft, speed = bins.get((endpoint_id, "ttft"), {}), bins.get((endpoint_id, "speed"), {})
     return StatsRow(
         endpoint_id=endpoint_id,
@@ -117,5 +143,8 @@ def _row(endpoint_id: int, counts: _Counts, bins: Mapping[tuple[int, str], Bins]
         speed_p95_tps=weighted_quantile(speed, 0.05),  # the speed that 95 of 100 reach
         success_rate=counts.ok / counts.judged if counts.judged else None,
         cached_share=counts.cached_share,
+        valid_share=form.sound / form.weight if form.weight else None,
+        valid_n=form.n,
+        valid_weight=form.weight,
         window_hours=WINDOW_HOURS,
     )

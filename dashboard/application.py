@@ -22,6 +22,7 @@ from routing.gateway.asgi import AsgiSink, Receive, Scope, Send
 from routing.gateway.service import Gateway
 from routing.health_keeper import HealthKeeper
 from routing.lease_keeper import LeaseKeeper
+from routing.services.form_counts import FormTeller
 from routing.snapshots import SnapshotWatcher
 
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -100,7 +101,8 @@ class Application:
         self.keeper = LeaseKeeper(self.database)
         await self.keeper.start()
         self.gateway = build_gateway(self.hub, self.watcher, self.keeper, self.idempotency)
-        self.health_keeper = HealthKeeper(self.database, self.gateway.learning)
+        forms = FormTeller(self.gateway.health.forms)
+        self.health_keeper = HealthKeeper(self.database, self.gateway.learning, also=[forms.tell])
         await self.health_keeper.start()
         await self.gateway.start()
         if self.serves_gateway:

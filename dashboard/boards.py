@@ -74,6 +74,16 @@ class Board:
         return any(row.facts.provider.simulated for row in self.rows)
 
     @property
+    def has_form(self) -> bool:
+        return self.formed_answers > 0
+
+    @property
+    def formed_answers(self) -> int:
+        """Answers with tool calls or a schema that were looked at."""
+        found = [row.measured.form for row in self.rows if row.measured]
+        return sum(form.n for form in found if form)
+
+    @property
     def has_context(self) -> bool:
         """Sound and pictures have no window of tokens."""
         return self.kind.is_chat or any(row.facts.context_window for row in self.rows)
@@ -98,6 +108,7 @@ _KEYS: dict[str, Callable[[EndpointRow], Any]] = {
     "success": lambda row: (
         row.measured.success.low if row.measured and row.measured.success else None
     ),
+    "form": lambda row: row.measured.form.low if row.measured and row.measured.form else None,
     "context": lambda row: row.facts.context_window,
 }
 SORTS = (*_KEYS, *(meter for meter in UNITS if meter != list_prices.BLENDED))

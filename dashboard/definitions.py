@@ -84,6 +84,14 @@ DEFINITIONS = {
         "ok ÷ (ok + provider errors + rate limits + timeouts)",
         method=_WILSON,
     ),
+    "form": Definition(
+        "Sound form",
+        "How often an answer could be used by a program where it was to be: tool calls with "
+        "arguments that their schema takes, JSON that parses and is of its schema. Requests that "
+        "need such an answer are routed by it. Answers that a limit cut short do not count.",
+        "answers of sound form ÷ answers looked at",
+        method=_WILSON,
+    ),
     "price": Definition(
         "List price",
         "What the provider asks for 1M tokens, from its own listing or price page.",

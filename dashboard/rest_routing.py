@@ -58,6 +58,12 @@ class ExplainedCandidate(serializers.Serializer[Any]):
     speed_tps = serializers.FloatField(allow_null=True)
     success_rate = serializers.FloatField(allow_null=True)
     samples = serializers.IntegerField()
+    valid_rate = serializers.FloatField(
+        allow_null=True,
+        help_text="Of answers with tool calls or a schema, those of sound form; null where the "
+        "request needs none.",
+    )
+    valid_samples = serializers.IntegerField(allow_null=True)
     score = serializers.FloatField(allow_null=True, help_text="Lower is better.")
     draw_probability = serializers.FloatField(help_text="The chance of being tried first, 0 to 1.")
     excluded = serializers.CharField(allow_null=True, help_text="A stable code.")

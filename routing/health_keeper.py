@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any, Protocol
@@ -67,11 +67,14 @@ class HealthKeeper:
         database: Database,
         learner: Learner,
         *,
+        also: Sequence[Callable[[Connection], Awaitable[None]]] = (),
         process: str = "",
         round_s: float = ROUND_S,
         monotonic: Callable[[], float] = time.monotonic,
         random: Random | None = None,
     ) -> None:
+        """`also` is done in each round, with the same connection."""
+        self._also = tuple(also)
         self.process = process or f"{os.getpid()}-{secrets.token_hex(4)}"
         self.trouble = "not connected yet"  # "" while Postgres answers
         self._database = database
@@ -144,6 +147,9 @@ class HealthKeeper:
             with cut_after(connection, STATEMENT_S):
                 await connection.execute(TELL, [self.process, self._untold.decode()])
             self._untold = b""
+        for tell in self._also:
+            with cut_after(connection, STATEMENT_S):
+                await tell(connection)
 
     async def _hear(self, connection: Connection) -> None:
         with cut_after(connection, STATEMENT_S):

@@ -228,6 +228,8 @@ def _candidates(
             share=candidate.share,
             excluded=candidate.excluded,
             detail=candidate.detail,
+            valid_rate=candidate.valid_rate,
+            valid_samples=candidate.valid_samples,
             place=places.get(candidate.endpoint_id),
         )
         for candidate in decision.candidates

@@ -169,6 +169,7 @@ class Measurement:
     censored_share: float | None  # ended by the client or by a deadline before the first token
     simulated: bool
     last_at: dt.datetime | None  # the last quarter of an hour with data
+    form: Share | None = None  # of answers with tool calls or a schema: those of sound form
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +326,8 @@ class ReceiptCandidate:
     excluded: str
     detail: str
     place: int | None  # 1 for the one to be tried first; None when it was not to be tried
+    valid_rate: float | None = None  # of sound form, of answers with one; None: none was needed
+    valid_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,12 @@ class CandidateItem(serializers.Serializer[Any]):
     speed_tps = serializers.FloatField(allow_null=True)
     success_rate = serializers.FloatField(allow_null=True)
     samples = serializers.IntegerField()
+    valid_rate = serializers.FloatField(
+        allow_null=True,
+        help_text="Of answers with tool calls or a schema, those of sound form; null where the "
+        "request needs none.",
+    )
+    valid_samples = serializers.IntegerField(help_text="That the rate of sound form rests on.")
     score = serializers.FloatField()
     share = serializers.FloatField(help_text="The chance of being tried first, 0 to 1.")
     excluded = serializers.CharField()
@@ -197,6 +203,10 @@ class ReceiptItem(RequestItem):
 class StatsItem(serializers.Serializer[Any]):
     n = serializers.IntegerField()
     success_rate = serializers.FloatField(allow_null=True)
+    valid_share = serializers.FloatField(
+        allow_null=True, help_text="Of answers with tool calls or a schema: those of sound form."
+    )
+    valid_n = serializers.IntegerField()
     ttft_p50_ms = serializers.FloatField(allow_null=True)
     ttft_p95_ms = serializers.FloatField(allow_null=True)
     speed_p50_tps = serializers.FloatField(allow_null=True)

@@ -49,6 +49,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     share: float  # probability of being drawn first, 0..1
     excluded: str = ""  # an Exclusion, "" when eligible
     detail: str = ""  # what exactly was missing, or kept an eligible one from ranking higher
+    valid_rate: float | None = None  # of answers with a form: the sound ones; None: none is needed
+    valid_samples: int = 0  # that it rests on
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True):

@@ -106,6 +106,8 @@ def _candidate(one: Candidate, decision: Decision, endpoints: Mapping[int, Endpo
         "speed_tps": _short(one.speed_tps),
         "success_rate": _short(one.success_rate),
         "samples": one.samples,
+        "valid_rate": _short(one.valid_rate),
+        "valid_samples": one.valid_samples if one.valid_rate is not None else None,
         "score": _short(one.score),
         "draw_probability": _short(one.share),
         "excluded": one.excluded or None,

@@ -356,6 +356,8 @@ class _Planner:
                 share,
                 excluded,
                 detail,
+                numbers.valid_rate if self.needs_form else None,
+                numbers.valid_samples if self.needs_form else 0,
             )
         )
 

@@ -8,6 +8,7 @@ from routing.models.batch import (
 )
 from routing.models.catalog import Endpoint, EndpointStats, Model, Price, Provider
 from routing.models.credential import Credential
+from routing.models.form import FormCell
 from routing.models.idempotent_call import IdempotentCall
 from routing.models.limit import Limit, LimitPool
 from routing.models.policy import Policy, PolicyVersion
@@ -28,6 +29,7 @@ __all__ = [
     "Credential",
     "Endpoint",
     "EndpointStats",
+    "FormCell",
     "IdempotentCall",
     "Limit",
     "LimitPool",

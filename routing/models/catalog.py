@@ -181,6 +181,11 @@ class EndpointStats(models.Model):
     speed_p95_tps = models.FloatField(null=True, help_text="that 95 of 100 answers reach")
     success_rate = models.FloatField(null=True)
     cached_share = models.FloatField(null=True, help_text="of the input, read from its cache")
+    valid_share = models.FloatField(
+        null=True, help_text="of answers with tool calls or a schema, that were of sound form"
+    )
+    valid_n = models.PositiveIntegerField(default=0)
+    valid_weight = models.FloatField(default=0.0)
     n = models.PositiveIntegerField(default=0)
     weight = models.FloatField(default=0.0, help_text="observations, each decayed by its age")
     window_hours = models.PositiveSmallIntegerField(default=24)

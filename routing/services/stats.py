@@ -28,6 +28,9 @@ class StatsRow(msgspec.Struct, frozen=True):
     weight: float | None = None
     speed_p95_tps: float | None = None
     cached_share: float | None = None  # of the input tokens, 0..1
+    valid_share: float | None = None  # of answers with tool calls or a schema, 0..1
+    valid_n: int = 0  # such answers
+    valid_weight: float = 0.0  # the same, each decayed by its age
 
 
 _FIGURES = (
@@ -37,8 +40,9 @@ _FIGURES = (
     "speed_p95_tps",
     "success_rate",
     "cached_share",
+    "valid_share",
 )
-_FIELDS = (*_FIGURES, "n", "weight", "window_hours", "updated_at")
+_FIELDS = (*_FIGURES, "n", "weight", "valid_n", "valid_weight", "window_hours", "updated_at")
 
 
 def write_endpoint_stats(rows: Iterable[StatsRow], *, updated_at: dt.datetime) -> int:
@@ -70,6 +74,8 @@ def _stats(row: StatsRow, updated_at: dt.datetime) -> EndpointStats:
         endpoint_id=row.endpoint_id,
         n=row.n,
         weight=weight,
+        valid_n=row.valid_n,
+        valid_weight=row.valid_weight,
         window_hours=row.window_hours,
         updated_at=updated_at,
         **figures,
@@ -81,7 +87,8 @@ def _is_news(row: EndpointStats, before: EndpointStats | None) -> bool:
         return True
     if _differs(_capped(row), _capped(before), NOTICEABLE_WEIGHT):
         return True
-    if min(row.n, before.n) < ENOUGH_WEIGHT and row.n != before.n:
+    pairs = (row.n, before.n), (row.valid_n, before.valid_n)
+    if any(min(pair) < ENOUGH_WEIGHT and pair[0] != pair[1] for pair in pairs):
         return True
     return any(_differs(getattr(row, name), getattr(before, name), NOTICEABLE) for name in _FIGURES)
 

@@ -177,6 +177,9 @@ def _stats(row: StatsRow) -> Stats:
         weight=row.weight,
         speed_p95_tps=row.speed_p95_tps,
         cached_share=row.cached_share,
+        valid_share=row.valid_share,
+        valid_n=row.valid_n,
+        valid_weight=row.valid_weight,
     )
 
 

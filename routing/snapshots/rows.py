@@ -63,6 +63,9 @@ class StatsRow(NamedTuple):
     weight: float
     speed_p95_tps: float | None
     cached_share: float | None
+    valid_share: float | None
+    valid_n: int
+    valid_weight: float
 
 
 class PriceRow(NamedTuple):
@@ -132,7 +135,7 @@ FROM routing_endpoint WHERE status <> 'paused' ORDER BY id
 """,
     StatsRow: """
 SELECT endpoint_id, ttft_p50_ms, ttft_p95_ms, speed_p50_tps, success_rate, n, weight,
-       speed_p95_tps, cached_share
+       speed_p95_tps, cached_share, valid_share, valid_n, valid_weight
 FROM routing_endpointstats
 """,
     # Approved: those to come and of the very recent past, and before it the last of each kind.

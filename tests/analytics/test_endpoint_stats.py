@@ -12,7 +12,7 @@ from analytics import endpoint_stats
 from analytics.endpoint_stats import HALF_LIFE, weighted_quantile
 from analytics.histogram import bin_of
 from analytics.models import AttemptCell, LatencyCell
-from routing.models import EndpointStats
+from routing.models import EndpointStats, FormCell
 from routing.services.stats import AT_LEAST_EVERY, StatsRow, write_endpoint_stats
 from tests.analytics.world import World
 
@@ -162,3 +162,18 @@ def test_they_are_told_now_and_then_all_the_same(world: World) -> None:
 def test_a_weighted_quantile(bins: dict[int, float], q: float, value: float | None) -> None:
     found = weighted_quantile(bins, q)
     assert found == (None if value is None else pytest.approx(value, rel=0.011))
+
+
+def test_the_share_of_sound_form_is_told_with_its_n(world: World) -> None:
+    seen(world, dt.timedelta(), 30)
+    assert told().valid_share is None
+    for age, answers, sound in ((dt.timedelta(), 10, 10), (HALF_LIFE, 60, 0)):
+        FormCell.objects.create(
+            bucket_start=NOW - age - dt.timedelta(minutes=7.5),
+            endpoint_id=world.at_swift.pk,
+            answers=answers,
+            sound=sound,
+        )
+    stats = told()
+    assert (stats.valid_n, stats.valid_weight) == (70, pytest.approx(40.0))
+    assert stats.valid_share == pytest.approx(0.25)

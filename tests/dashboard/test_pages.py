@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,7 +15,7 @@ from django.test import Client
 from analytics import queries
 from analytics.queries.types import Scope
 from dashboard import formatting
-from routing.models import Endpoint, Price, Provider
+from routing.models import Endpoint, FormCell, Price, Provider
 from tests.dashboard.conftest import NOW, Enter
 from tests.dashboard.world import World
 
@@ -253,3 +254,16 @@ def test_a_receipt_names_why_each_candidate_was_left_out(world: World, owner: Cl
         assert candidate.provider_name in page
         if candidate.excluded:
             assert EXCLUSIONS[candidate.excluded] in page
+
+
+def test_sound_form_is_shown_with_its_n_once_answers_were_looked_at(owner: Client) -> None:
+    address = "/models/openai-gpt-oss-120b/"
+    assert "Sound form" not in text_of(owner, address)
+    groq = Endpoint.objects.get(provider__slug="groq", model__slug="openai-gpt-oss-120b")
+    FormCell.objects.create(
+        bucket_start=NOW - dt.timedelta(hours=1), endpoint_id=groq.pk, answers=480, sound=360
+    )
+    for shown in (text_of(owner, address), text_of(owner, "/providers/groq/")):
+        assert "Sound form" in shown
+        assert "75" in shown
+        assert "n 480" in shown

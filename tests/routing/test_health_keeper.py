@@ -15,6 +15,8 @@ from routing import health_keeper
 from routing.core.health import HealthBook
 from routing.core.learning import Learning
 from routing.health_keeper import KEPT_S, HealthKeeper
+from routing.services import form_counts
+from routing.services.form_counts import FormTeller
 from tests.routing.edge.plainly import DATABASE
 from tests.routing.edge.postgres_proxy import PostgresProxy
 from tests.routing.factories import endpoint
@@ -32,6 +34,7 @@ class Process:
         self.keeper = HealthKeeper(
             DATABASE,
             self.learning,
+            also=[FormTeller(self.learning.health.forms).tell],
             process=f"process-{number}",
             round_s=0.02,
             monotonic=lambda: self.now,
@@ -103,6 +106,47 @@ async def test_a_process_that_starts_begins_with_what_the_others_saw_before() ->
         await rows_become(1)
     async with started(two):
         await until(lambda: two.knows()[0] >= 29)
+
+
+async def forms() -> list[tuple[int, int, int]]:
+    """Over all quarters of an hour: a test may run across the end of one."""
+    async with await DATABASE.connect() as connection:
+        cursor = await connection.execute(
+            "SELECT endpoint_id, sum(answers)::int, sum(sound)::int FROM routing_formcell"
+            " GROUP BY 1 ORDER BY 1"
+        )
+        return await cursor.fetchall()
+
+
+async def forms_become(*wanted: tuple[int, int, int]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while await forms() != list(wanted):  # noqa: ASYNC110  # another task has to bring it about
+            await asyncio.sleep(0.01)
+
+
+async def test_what_processes_saw_of_form_adds_up_in_one_table() -> None:
+    one, two = Process(1), Process(2)
+    async with started(one, two):
+        for process, endpoint_id, is_sound in (
+            (one, 8, True), (two, 8, False), (two, 9, True), (one, 8, False),
+        ):  # fmt: skip
+            process.learning.health.on_form(endpoint_id, process.now, is_sound)
+        await forms_become((8, 3, 1), (9, 1, 1))
+        one.learning.health.on_form(9, one.now, True)
+        await forms_become((8, 3, 1), (9, 2, 2))
+
+
+async def test_counts_of_form_that_could_not_be_written_are_written_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = Process(1)
+    one.learning.health.on_form(8, one.now, True)
+    with monkeypatch.context() as away:
+        away.setattr(form_counts, "ADD", "SELECT no_such_column, %s, %s, %s")
+        async with started(one):
+            await until(lambda: "no_such_column" in one.keeper.trouble)
+    async with started(one):
+        await forms_become((8, 1, 1))
 
 
 async def test_lengths_of_answers_are_shared_too() -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
 from analytics import endpoint_stats
 from analytics.queries import measurements
+from analytics.queries.types import MeasuredBy
 from analytics.rollups import fill
 from routing.core.record import Outcome
-from routing.models import EndpointStats
+from routing.models import EndpointStats, FormCell
 from tests.analytics.conftest import Log
 from tests.analytics.records import NOON, Told
 from tests.analytics.stories import EVENING, everything
@@ -100,3 +102,24 @@ def test_routing_learns_what_was_measured(world: World, log: Log) -> None:
     assert stats.endpoint_id == world.at_swift.pk
     assert stats.ttft_p50_ms == pytest.approx(200, rel=0.011)
     assert (stats.n, stats.success_rate) == (10, 1.0)
+
+
+@pytest.mark.parametrize("dimension", ["endpoint", "provider", "model"])
+def test_sound_form_is_measured_where_answers_were_looked_at(
+    world: World, log: Log, dimension: MeasuredBy
+) -> None:
+    log(answered(world, 100.0))
+    fill.roll_up(EVENING)
+    for hours, sound in ((0, 3), (1, 4), (48, 0)):
+        FormCell.objects.create(
+            bucket_start=NOON - dt.timedelta(hours=hours),
+            endpoint_id=world.at_swift.pk,
+            answers=5,
+            sound=sound,
+        )
+    (found,) = measurements(everything(), dimension).values()
+    assert found.form is not None
+    assert (found.form.k, found.form.n) == (7, 10)
+    of_one_kind = replace(everything(), kind="traffic")
+    (part,) = measurements(of_one_kind, dimension).values()
+    assert part.form is None

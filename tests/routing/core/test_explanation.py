@@ -43,6 +43,8 @@ def test_every_candidate_is_told_with_its_numbers_and_why_it_was_left_out() -> N
         "speed_tps": 40.0,
         "success_rate": 0.97,
         "samples": 100,
+        "valid_rate": None,  # no form is needed
+        "valid_samples": None,
         "score": cheap["score"],
         "draw_probability": 1.0,
         "excluded": None,

@@ -7,6 +7,7 @@ from random import Random
 import msgspec
 import pytest
 
+from routing.core.catalog import Stats
 from routing.core.health import REUSE_S
 from routing.core.learning import Learning
 from routing.core.moment import Moment
@@ -195,6 +196,13 @@ def test_unsound_tool_calls_count_where_a_request_needs_tools_and_nowhere_else()
     assert share() == pytest.approx(0.5, abs=0.02)
     assert share(needs=frozenset({"tools"})) < 0.12
     assert share(needs=frozenset({"vision"})) == pytest.approx(0.5, abs=0.02)
+
+
+def test_what_the_rollups_say_of_form_is_where_a_new_process_begins() -> None:
+    known = Stats(400, 800, 90, 1.0, 100, valid_share=0.25, valid_n=60, valid_weight=20.0)
+    numbers = health().numbers(endpoint("sloppy", 1, stats=known), NOW)
+    assert numbers.valid_rate == pytest.approx((5 + 20 * 0.25) / 25)
+    assert numbers.valid_samples == 60
 
 
 def test_a_service_level_of_success_holds_for_form_too() -> None:

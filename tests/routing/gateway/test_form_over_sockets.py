@@ -75,12 +75,15 @@ class Hub(Bench):
         end = endpoint(slug, number, at=home, of=model(OPEN_MODEL), stats=stats(400, 90))
         return msgspec.structs.replace(end, upstream_model=upstream)
 
-    async def share_of_the_first(self, **body: Any) -> float:
-        """By the decision of a request that is asked now, or a little later."""
+    async def at_groq(self, **body: Any) -> dict[str, Any]:
+        """As the decision of a request that is asked now, or a little later, has it."""
         self.skew_s += 2.0  # figures are worked out anew once a second
         client = await self.send(headers=EXPLAIN, **body)
         decision = orjson.loads(client.headers[b"x-panelboard-decision"])
-        return {one["provider"]: one["draw_probability"] for one in decision["candidates"]}["groq"]
+        return next(one for one in decision["candidates"] if one["provider"] == "groq")
+
+    async def share_of_the_first(self, **body: Any) -> float:
+        return float((await self.at_groq(**body))["draw_probability"])
 
 
 @pytest.fixture
@@ -105,6 +108,21 @@ async def test_requests_with_tools_leave_a_provider_whose_calls_are_broken_and_o
     assert await hub.share_of_the_first(**TOOLS) < 0.1
     assert await hub.share_of_the_first(**FORMED) < 0.1
     assert await hub.share_of_the_first() > FAIR
+
+
+async def test_the_decision_says_how_often_the_form_was_sound_where_one_is_needed(
+    hub: Hub, played: ThreadedSimulator
+) -> None:
+    for broken in (False, True):
+        if broken:
+            played.add_fault("broken_form", provider="groq")
+        for _ in range(15):
+            await hub.send(**pinned("groq", TOOLS))
+    found = await hub.at_groq(**TOOLS)
+    assert found["valid_rate"] == pytest.approx((5 + 15) / 35, abs=0.02)  # 5 are assumed
+    assert found["valid_samples"] == 30
+    plain = await hub.at_groq()
+    assert (plain["valid_rate"], plain["valid_samples"]) == (None, None)
 
 
 async def test_sound_calls_leave_everything_as_it_is(hub: Hub) -> None:
