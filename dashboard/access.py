@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from dashboard import people
+from dashboard.views import errors
 
 View = Callable[..., Any]
 Route = TypeVar("Route", URLPattern, URLResolver)
@@ -90,6 +91,9 @@ def _refuse(request: HttpRequest, policy: Policy) -> HttpResponseBase | None:
     if not policy.needs_login:
         return None
     if not request.user.is_authenticated:
+        if errors.is_for_program(request):
+            words = f"{request.path} is a page for people, who log in."
+            return errors.told_program(request, 401, "login_required", words)
         return redirect_to_login(request.get_full_path())
     if not policy.allows(people.person_of(request)):
         raise PermissionDenied(policy.refusal)

@@ -256,6 +256,10 @@ def _leading(
     measured = sum(interval is not None for interval in intervals.values())
     if not group or len(group) == measured > 1:
         return []  # nothing stands out
+    points = [metric.point(measurements[key]) for key in intervals if key in measurements]
+    best = [interval for key in group if (interval := intervals[key]) is not None]
+    if all(comparison.outdone(one, points, metric.lower_is_better) for one in best):
+        return []  # by one that was measured too seldom to be sure of
     if len(group) == 1:
         title = f"Its 95% interval lies beyond all others' ({metric.label})"
         return [(key, Badge(alone, "accent", title)) for key in group]

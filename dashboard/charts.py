@@ -126,7 +126,7 @@ def spend_by_day(points: Sequence[SeriesPoint], first: dt.date, last: dt.date) -
             bargap=0.25,
             hovermode="x unified",
             xaxis=_axis(type="date", showgrid=False, tickformat="%-d %b"),
-            yaxis=_axis(tickprefix="$", tickformat=",.2~f", rangemode="tozero"),
+            yaxis=_axis(tickprefix="$", tickformat=_tick_format(by_series), rangemode="tozero"),
             legend={
                 "orientation": "h",
                 "x": 0,
@@ -139,6 +139,16 @@ def spend_by_day(points: Sequence[SeriesPoint], first: dt.date, last: dt.date) -
     heads = ["Day", *names, "Sum"]
     rows = [_day_row(day, [by_series[name].get(day, Decimal(0)) for name in names]) for day in days]
     return Chart("spend-by-day", "Spend by day", _busiest(by_series), figure, heads, rows)
+
+
+def _tick_format(by_series: Mapping[str, Mapping[dt.date, Decimal]]) -> str:
+    """As many decimals as tell a tenth of the highest bar from the next, the last zeros left out."""
+    by_day: dict[dt.date, Decimal] = defaultdict(Decimal)
+    for days in by_series.values():
+        for day, usd in days.items():
+            by_day[day] += usd
+    places = max(0, 1 - max(by_day.values()).adjusted())
+    return f",.{places}~f"
 
 
 def _by_series_and_day(points: Iterable[SeriesPoint]) -> dict[str, dict[dt.date, Decimal]]:
@@ -273,7 +283,7 @@ def speed_against_price(points: Sequence[SpeedPoint]) -> Chart | None:
             hovermode="closest",
             xaxis=_axis(
                 type="log",
-                title={"text": "blended price per 1M tokens, 3:1 (log)"},
+                title={"text": "blended USD per 1M tokens (log)"},
                 **_log_ticks([float(point.usd) for point in ordered], "$"),
             ),
             yaxis=_axis(

@@ -126,6 +126,7 @@ class Metric:
     leads: str  # "answers sooner"
     unit_words: str  # "of TTFT p50"
     noun: str  # "TTFT"
+    point: Callable[[Measurement], float | None]  # also where `read` has no interval
 
 
 def of_quantile(quantile: Quantile | None) -> Interval | None:
@@ -133,6 +134,10 @@ def of_quantile(quantile: Quantile | None) -> Interval | None:
     if quantile is None or quantile.low is None or quantile.high is None:
         return None
     return Interval(quantile.value, quantile.low, quantile.high)
+
+
+def value_of(quantile: Quantile | None) -> float | None:
+    return None if quantile is None else quantile.value
 
 
 def of_share(share: Share | None) -> Interval | None:
@@ -153,6 +158,7 @@ TTFT = Metric(
     "answers sooner",
     "less to the first token",
     "TTFT",
+    lambda m: value_of(m.ttft_p50),
 )
 SPEED = Metric(
     "speed",
@@ -164,6 +170,7 @@ SPEED = Metric(
     "writes faster",
     "more",
     "output speed",
+    lambda m: value_of(m.speed_p50),
 )
 END_TO_END = Metric(
     "e2e",
@@ -175,6 +182,7 @@ END_TO_END = Metric(
     "is done sooner",
     "less to the whole answer",
     "time to the whole answer",
+    lambda m: value_of(m.e2e_p50),
 )
 SUCCESS = Metric(
     "success",
@@ -186,6 +194,7 @@ SUCCESS = Metric(
     "fails less",
     "more success",
     "success",
+    lambda m: m.success.value if m.success else None,
 )
 METRICS = (TTFT, SPEED, SUCCESS)
 WHOLE_METRICS = (END_TO_END, SUCCESS)  # of answers that come all at once
@@ -196,7 +205,12 @@ def metrics_of(subjects: Sequence[Subject]) -> tuple[Metric, ...]:
     return METRICS if all(subject.writes_text for subject in subjects) else WHOLE_METRICS
 
 
-def separate(intervals: Mapping[str, Interval | None], lower_is_better: bool) -> Finding:
+def separate(
+    intervals: Mapping[str, Interval | None],
+    lower_is_better: bool,
+    points: Mapping[str, float | None] | None = None,
+) -> Finding:
+    """Nobody leads whom the bare figure of another outdoes, measured too seldom for an interval."""
     known = {name: interval for name, interval in intervals.items() if interval is not None}
     missing = tuple(name for name in intervals if name not in known)
     if len(known) < FEWEST_SUBJECTS:
@@ -204,11 +218,18 @@ def separate(intervals: Mapping[str, Interval | None], lower_is_better: bool) ->
     sign = 1.0 if lower_is_better else -1.0
     ranked = sorted(known, key=lambda name: sign * known[name].value)
     best = known[ranked[0]]
+    if outdone(best, [(points or {}).get(name) for name in missing], lower_is_better):
+        return Finding(measured=len(known), missing=missing)
     nearest = min(ranked[1:], key=lambda name: _gap(best, known[name], lower_is_better)[0])
     gap = _gap(best, known[nearest], lower_is_better)
     if gap[0] <= 0:
         return Finding(rival=nearest, gap=gap, measured=len(known), missing=missing)
     return Finding(ranked[0], nearest, gap, len(known), missing)
+
+
+def outdone(best: Interval, points: Iterable[float | None], lower_is_better: bool) -> bool:
+    sign = 1.0 if lower_is_better else -1.0
+    return any(point is not None and sign * point < sign * best.value for point in points)
 
 
 def _gap(best: Interval, other: Interval, lower_is_better: bool) -> tuple[float, float]:
@@ -221,11 +242,10 @@ def _gap(best: Interval, other: Interval, lower_is_better: bool) -> tuple[float,
 def findings(subjects: Sequence[Subject]) -> dict[str, Finding]:
     found = {}
     for metric in metrics_of(subjects):
-        intervals = {
-            subject.name: metric.read(subject.measurement) if subject.measurement else None
-            for subject in subjects
-        }
-        found[metric.key] = separate(intervals, metric.lower_is_better)
+        measured = {s.name: s.measurement for s in subjects}
+        intervals = {name: metric.read(m) if m else None for name, m in measured.items()}
+        points = {name: metric.point(m) if m else None for name, m in measured.items()}
+        found[metric.key] = separate(intervals, metric.lower_is_better, points)
     return found
 
 

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 EMPTY = "–"  # shown only beside words that say why there is nothing
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
-_SCALES = ((1_000_000_000, "B"), (1_000_000, "M"), (10_000, "k"))
+_SCALES = ((999_500_000, "B"), (999_500, "M"), (10_000, "k"))  # from where it is rounded up
 _DIVISORS = {"B": 1_000_000_000, "M": 1_000_000, "k": 1_000}
 
 
@@ -56,6 +56,10 @@ def count(n: int | None) -> str:
     return EMPTY if n is None else f"{n:,}"
 
 
+def counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def tokens(n: int | None) -> str:
     """Exact below 10,000, then three significant digits with k, M or B."""
     if n is None:
@@ -68,7 +72,7 @@ def tokens(n: int | None) -> str:
 
 def _three_digits(value: float) -> str:
     if value >= 99.95:
-        return f"{value:.0f}"
+        return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 

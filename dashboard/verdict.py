@@ -97,11 +97,7 @@ def _shared_clause(subjects: Sequence[Subject], shared: Sequence[SharedModel]) -
     rest = len(shared) - sum(n for n, _ in wins)
     if rest:
         told.append(f"{rest} cost{'s' if rest == 1 else ''} the same" if told else "all cost alike")
-    return f"of {_counted(len(shared), 'model')} in common, {_listed(told)}"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+    return f"of {formatting.counted(len(shared), 'model')} in common, {_listed(told)}"
 
 
 def _entry_clause(subjects: Sequence[Subject]) -> str:

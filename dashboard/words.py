@@ -68,6 +68,13 @@ COST_STATUS_TONES = {
     "disputed": "bad",
 }
 
+DIALECTS = {
+    "openai_compat": "OpenAI-compatible",
+    "openai_responses": "OpenAI Responses",
+    "anthropic": "Anthropic Messages",
+    "gemini": "Gemini",
+}
+
 METERS = {
     "input": "Input tokens, uncached",
     "cache_read": "Input tokens, read from cache",

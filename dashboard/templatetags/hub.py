@@ -22,6 +22,7 @@ from dashboard import comparison, formatting, list_prices, model_kinds, svg, wor
 from dashboard.charts import series_index
 from dashboard.definitions import DEFINITIONS
 from routing.core.usage import Meter
+from routing.selectors.pages import EndpointFacts
 
 register = template.Library()
 _NOTHING = SafeString("")
@@ -47,6 +48,7 @@ _TABLES = {
     "short_meter": words.SHORT_METERS,
     "capability": words.CAPABILITIES,
     "kind": words.KINDS,
+    "dialect": words.DIALECTS,
     "surface": model_kinds.SURFACE_LABELS,
     "model_kind": model_kinds.LABELS,
 }
@@ -219,7 +221,8 @@ def interval_words(quantile: Quantile, unit: str = "duration") -> str:
 @register.filter
 def score(value: float) -> str:
     """A policy's own unit: four significant digits, never an exponent."""
-    return f"{Decimal(value):.4g}" if abs(value) >= 1 else f"{Decimal(repr(value)):.4f}"
+    text = f"{Decimal(value):.4g}" if abs(value) >= 1 else f"{Decimal(repr(value)):.4f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 @register.filter
@@ -245,6 +248,16 @@ def sum_requests(rows: Iterable[BreakdownRow]) -> int:
 def badge(text: str, tone: str = "", title: str = "") -> SafeString:
     hint = format_html(' title="{}"', title) if title else _NOTHING
     return format_html('<span class="badge {}"{}>{}</span>', tone, hint, text)
+
+
+@register.simple_tag
+def retirement_badge(row: EndpointFacts) -> SafeString:
+    """Some outlive the day that was announced, until the catalog says that they are gone."""
+    if row.retires_on is None:
+        return _NOTHING
+    if row.retires_on > timezone.now().date():
+        return badge(f"retires {row.retires_on}", "warn")
+    return badge(f"{'was to retire' if row.is_live else 'retired'} {row.retires_on}", "warn")
 
 
 @register.simple_tag

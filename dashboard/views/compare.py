@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from analytics import queries
 from analytics.queries.types import Measurement, Period
-from dashboard import comparison, formatting, list_prices, model_kinds, verdict
+from dashboard import comparison, formatting, list_prices, model_kinds, verdict, words
 from dashboard.access import SIGNED_IN, access
 from dashboard.comparison import FEWEST_SUBJECTS, JOINT, MOST_SUBJECTS, Kind, Subject, canonical
 from dashboard.list_prices import PriceRange, Unit
@@ -86,13 +86,13 @@ def _provider(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> S
         row.id,
         slug,
         row.name,
-        f"Provider · {len({e.model.id for e in endpoints})} models",
+        f"Provider · {formatting.counted(len({e.model.id for e in endpoints}), 'model')}",
         reverse("provider", args=[slug]),
         row.simulated,
         endpoints,
         measured.get(row.id),
         _stated(
-            ("Dialect", row.dialect),
+            ("Dialect", words.word(words.DIALECTS, row.dialect)),
             ("Listing checked", _day(row.checked_on)),
         ),
     )
@@ -106,7 +106,7 @@ def _model(known: _Catalog, slug: str, measured: dict[int, Measurement]) -> Subj
         row.id,
         slug,
         row.name,
-        f"{model_kinds.KINDS[row.kind].label} model by {row.maker} · {len(endpoints)} endpoints",
+        f"{model_kinds.KINDS[row.kind].label} model by {row.maker} · {formatting.counted(len(endpoints), 'endpoint')}",
         reverse("model", args=[slug]),
         any(e.provider.simulated for e in endpoints),
         endpoints,

@@ -6,14 +6,36 @@ import sys
 
 import psycopg
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 _AWAY = (OperationalError, InterfaceError, psycopg.OperationalError)
 RETRY_AFTER_S = 5
 
 
+def is_for_program(request: HttpRequest) -> bool:
+    """A client of the API that was given a wrong address cannot read a page."""
+    accepted = request.headers.get("accept", "")
+    asks = request.method not in ("GET", "HEAD") or "json" in accepted or request.path == "/v1"
+    return asks and "text/html" not in accepted
+
+
+def told_program(request: HttpRequest, status: int, code: str, words: str) -> HttpResponse:
+    """In the envelope that OpenAI's clients read."""
+    api = request.build_absolute_uri("/v1")
+    error = {
+        "message": f"{words} The API is at {api}: make that the base URL of your client.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": code,
+    }
+    return JsonResponse({"error": error}, status=status)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_for_program(request):
+        words = f"There is nothing at {request.method} {request.path}."
+        return told_program(request, 404, "unknown_url", words)
     words = str(exception.args[0]) if exception.args else ""
     if not isinstance(exception.args[0] if exception.args else "", str):
         words = ""  # the resolver's own account of every URL it tried

@@ -30,6 +30,7 @@ class ModelRow:
     capabilities: frozenset[str]
     fastest: tuple[str, ...]  # names of providers; several where speed cannot separate them
     fastest_tps: float | None
+    has_speed: bool  # of some endpoint, if not enough to name the fastest
 
     @property
     def kind(self) -> KindWords:
@@ -129,14 +130,18 @@ def _model_row(rows: list[EndpointFacts], measurements: Mapping[int, Measurement
     intervals = {
         row.id: speed.read(measurements[row.id]) if row.id in measurements else None for row in rows
     }
+    points = {row.id: speed.point(measurements[row.id]) for row in rows if row.id in measurements}
     group = comparison.best_group(intervals, speed.lower_is_better)
-    values = [found.value for key in group if (found := intervals[key]) is not None]
+    best = [found for key in group if (found := intervals[key]) is not None]
+    if all(comparison.outdone(one, points.values(), speed.lower_is_better) for one in best):
+        group, best = frozenset(), []  # by one that was measured too seldom to be sure of
     return ModelRow(
         model=rows[0].model,
         endpoints=tuple(rows),
         capabilities=frozenset(name for row in rows for name in row.capabilities),
         fastest=tuple(sorted({row.provider.name for row in rows if row.id in group})),
-        fastest_tps=max(values, default=None),
+        fastest_tps=max((one.value for one in best), default=None),
+        has_speed=any(point is not None for point in points.values()),
     )
 
 
@@ -175,7 +180,9 @@ def _facet(
     chosen = set(asked.getlist(name))
     reachable = _matching(rows, asked, leaving_out=name if name in _ANY_OF else "")
     counts = Counter(value for row in reachable for value in read(row))
-    values = sorted({value for row in rows for value in read(row)}, key=_OWN_ORDER.get(name))
+    values = sorted(
+        {value for row in rows for value in read(row)}, key=_OWN_ORDER.get(name, str.casefold)
+    )
     return Facet(
         name,
         label,

@@ -25,6 +25,7 @@ DIMENSIONS: dict[Dimension, str] = {
     "project": "Project",
     "key": "API key",
 }
+Part = tuple[str, str, list[BreakdownRow]]  # of a bill: its name, its label, its lines
 
 
 @access(MAY_SEE_SPEND)
@@ -48,7 +49,7 @@ def spend(request: HttpRequest) -> HttpResponse:
             "by": by,
             "dimensions": DIMENSIONS,
             "bill": bill,
-            "parts": _parts(bill),
+            "columns": _columns(_parts(bill)),
             "by_status": sorted(bill.by_status.items(), key=lambda found: -found[1]),
             "period": period,
             "chart": charts.spend_by_day(points, month, _last_day(month, common.now().date())),
@@ -84,7 +85,7 @@ def _last_day(month: dt.date, today: dt.date) -> dt.date:
     return min(_shifted(month, 1) - dt.timedelta(days=1), today)
 
 
-def _parts(bill: MonthlyBill) -> list[tuple[str, str, list[BreakdownRow]]]:
+def _parts(bill: MonthlyBill) -> list[Part]:
     found: dict[Dimension, Sequence[BreakdownRow]] = {
         "provider": bill.by_provider,
         "model": bill.by_model,
@@ -94,6 +95,13 @@ def _parts(bill: MonthlyBill) -> list[tuple[str, str, list[BreakdownRow]]]:
     return [
         (name, DIMENSIONS[name], sorted(rows, key=lambda row: (-row.cost_usd, row.label)))
         for name, rows in found.items()
+    ]
+
+
+def _columns(parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    """Side by side: a hub has more models than all the rest."""
+    return [part for part in parts if part[0] != "model"], [
+        part for part in parts if part[0] == "model"
     ]
 
 

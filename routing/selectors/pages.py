@@ -258,12 +258,19 @@ def _endpoint_facts(
         max_output_tokens=row.max_output_tokens,
         capabilities=tuple(sorted(row.capabilities)),
         is_free=row.is_free,
-        status=row.status,
+        status=_status(row, now.date()),
         retires_on=row.retires_on,
         checked_on=row.checked_on,
         rates=sheet.at(now),
         has_conditions=any(_conditions(price) for price in prices),
     )
+
+
+def _status(row: Endpoint, today: dt.date) -> str:
+    """As the gateway reads it: what is still called active ends on its day."""
+    ends = row.retires_on is not None and row.retires_on <= today
+    is_active = row.status == Endpoint.Status.ACTIVE
+    return Endpoint.Status.RETIRED.value if ends and is_active else row.status
 
 
 def _endpoint_slug(row: Endpoint, has_twin: bool) -> str:

@@ -153,3 +153,14 @@ def test_bare_medians_lead_nothing() -> None:
     assert chart is not None
     assert "Too little was measured" in chart.summary
     assert set(chart.figure["data"][0]["marker"]["symbol"]) == {"circle-open"}
+
+
+@pytest.mark.parametrize(
+    ("highest", "ticks"), [("0.0114", ",.3~f"), ("0.5", ",.2~f"), ("3", ",.1~f"), ("1200", ",.0~f")]
+)
+def test_ticks_of_small_sums_can_be_told_apart(highest: str, ticks: str) -> None:
+    day = dt.datetime(2026, 11, 3, tzinfo=dt.UTC)
+    parts = [SeriesPoint(day, n, f"p{n}", f"P{n}", Decimal(highest) / 2, 1) for n in (1, 2)]
+    chart = charts.spend_by_day(parts, day.date(), day.date())
+    assert chart is not None
+    assert chart.figure["layout"]["yaxis"]["tickformat"] == ticks

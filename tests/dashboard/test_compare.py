@@ -227,3 +227,13 @@ def test_a_verdict_says_under_which_conditions_it_holds() -> None:
 )
 def test_lowest_is_said_of_one_alone(prices: list[str | None], place: int | None) -> None:
     assert comparison.only_cheapest([Decimal(p) if p else None for p in prices]) == place
+
+
+def test_nobody_leads_whom_a_bare_figure_outdoes() -> None:
+    """A rival that was measured twice, and looks far better, is no reason to name a winner."""
+    sure = [subject("A", Quantile(100, 90, 120, 99)), subject("B", Quantile(900, 800, 950, 99))]
+    quick, slow = Quantile(20, None, None, 2), Quantile(2000, None, None, 2)
+    assert verdict.of([*sure, subject("C", slow)], [], "").leaders == {"A"}
+    told = verdict.of([*sure, subject("C", quick)], [], "")
+    assert told.leaders == frozenset()
+    assert "too little was measured" in told.sentence

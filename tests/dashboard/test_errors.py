@@ -168,3 +168,29 @@ def test_the_nonce_is_new_each_time_and_stands_in_the_page(world: World, owner: 
         seen.add(nonce)
     assert len(seen) == 2
     assert connection.in_atomic_block  # the tests' own transaction: nothing was committed
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "address", "status", "code"),
+    [
+        ("POST", "/chat/completions", 404, "unknown_url"),
+        ("GET", "/v1", 404, "unknown_url"),
+        ("GET", "/models/", 401, "login_required"),
+    ],
+)
+def test_a_client_with_a_wrong_base_url_is_told_the_right_one(
+    client: Client, method: str, address: str, status: int, code: str
+) -> None:
+    answer = client.generic(method, address, headers={"accept": "application/json"})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["code"] == code
+    assert "The API is at http://testserver/v1" in error["message"]
+
+
+@pytest.mark.django_db
+def test_a_browser_gets_a_page_at_the_same_addresses(client: Client) -> None:
+    accept = {"accept": "text/html,application/xhtml+xml,application/json;q=0.9"}
+    assert "There is nothing here" in client.get("/v1", headers=accept).content.decode()
+    assert client.get("/models/", headers=accept).status_code == 302

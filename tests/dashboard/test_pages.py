@@ -17,7 +17,7 @@ from analytics.queries.types import Scope
 from dashboard import formatting
 from routing.models import Endpoint, FormCell, Price, Provider
 from tests.dashboard.conftest import NOW, Enter
-from tests.dashboard.world import World
+from tests.dashboard.world import Traffic, World
 
 CountQueries = Callable[[int], AbstractContextManager[object]]
 MOST_HTML_BYTES = 30_000  # gzipped
@@ -254,6 +254,30 @@ def test_a_receipt_names_why_each_candidate_was_left_out(world: World, owner: Cl
         assert candidate.provider_name in page
         if candidate.excluded:
             assert EXCLUSIONS[candidate.excluded] in page
+
+
+@pytest.mark.parametrize(
+    ("status", "day", "words"),
+    [
+        ("active", 30, "retires 2026-11-30"),
+        ("deprecated", 7, "was to retire 2026-11-07"),
+        ("active", 7, "retired 2026-11-07"),  # the gateway no longer asks it either
+    ],
+)
+def test_a_day_of_retirement_is_told_as_what_it_is(
+    owner: Client, status: str, day: int, words: str
+) -> None:
+    groq = Endpoint.objects.filter(provider__slug="groq", model__name="openai/gpt-oss-120b")
+    groq.update(status=status, retires_on=NOW.date().replace(day=day))
+    assert f">{words}<" in text_of(owner, "/models/openai-gpt-oss-120b/")
+
+
+def test_a_model_measured_too_seldom_is_not_called_unmeasured(
+    empty_hub: World, enter: Enter
+) -> None:
+    Traffic(empty_hub, ["openai/gpt-oss-120b"]).spread(days=0, per_day=4).record()
+    page = text_of(enter(empty_hub.owner), "/models/?q=gpt-oss")
+    assert ">too few<" in page
 
 
 def test_sound_form_is_shown_with_its_n_once_answers_were_looked_at(owner: Client) -> None:

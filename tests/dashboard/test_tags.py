@@ -61,7 +61,14 @@ def test_durations_change_their_unit(ms: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("n", "text"),
-    [(0, "0"), (9_999, "9,999"), (12_345, "12.3k"), (999_999, "1000k"), (1_234_567, "1.23M")],
+    [
+        (0, "0"),
+        (9_999, "9,999"),
+        (12_345, "12.3k"),
+        (999_499, "999k"),
+        (999_999, "1.00M"),
+        (1_234_567, "1.23M"),
+    ],
 )
 def test_token_counts_are_exact_until_they_are_long(n: int, text: str) -> None:
     assert formatting.tokens(n) == text
@@ -85,6 +92,16 @@ def test_a_measured_cell_has_figure_interval_and_n() -> None:
     assert f"312{THIN}ms" in cell
     assert "n 212" in cell
     assert 'class="w-range"' in cell
+
+
+@pytest.mark.parametrize(("tps", "text"), [(9.876, "9.88"), (416.4, "416"), (1526.2, "1,526")])
+def test_a_speed_is_grouped_like_every_other_number(tps: float, text: str) -> None:
+    assert formatting.speed(tps) == f"{text}{THIN}tok/s"
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.2169, "\N{MINUS SIGN}0.2169"), (12.346, "12.35")])
+def test_a_score_below_zero_has_a_real_minus(value: float, text: str) -> None:
+    assert hub.score(value) == text
 
 
 def test_too_few_values_have_no_interval_and_say_so() -> None:
