@@ -2,7 +2,7 @@
 
 A 429 is capacity, not ill health: it starts a cool-down and never opens the breaker. A refusal of
 the hub's own account is neither: after some in a row the endpoint rests, until it is asked again.
-Times are monotonic seconds.
+What other processes tell is a hint: see `hear_open` and `hear_closed`. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ JITTER_SHARE = 0.2
 SUCCESSES_TO_CLOSE = 2
 FORGIVE_AFTER_S = 60.0
 DEFAULT_COOLDOWN_S = 5.0
+PROBE_EVERY_S = 1.0  # over all processes
 FORCED_EVERY_S = 1.0  # an endpoint that is out is tried this often where there is no other
 ACCEPTED_FACTOR = 2.0  # such tries may be this many times those that succeed
 REFUSALS_TO_REST = 3
@@ -34,7 +35,7 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
-Gate = tuple[BreakerState, float, float, float | None]
+Gate = tuple[BreakerState, float, float, float | None, float]
 
 
 class Breaker:
@@ -42,6 +43,8 @@ class Breaker:
         "_clean_since",
         "_consecutive",
         "_ejections",
+        "_heard_at",
+        "_next_probe_at",
         "_probe_started",
         "_probe_wins",
         "_refusals",
@@ -49,9 +52,12 @@ class Breaker:
         "cooling_until",
         "is_calm",
         "last_failure_at",
+        "last_success_at",
         "open_until",
+        "probe_every_s",
         "refused_until",
         "state",
+        "turned_at",
     )
 
     def __init__(self) -> None:
@@ -60,11 +66,16 @@ class Breaker:
         self.cooling_until = 0.0
         self.refused_until = 0.0
         self.last_failure_at = 0.0
+        self.last_success_at = -inf  # as far as they were noted: not while it is calm
+        self.turned_at: float | None = None  # opened or closed by what was seen here; not told yet
         self._refusals = 0
         self._consecutive = 0
         self._ejections = 0
         self._probe_wins = 0
         self._probe_started: float | None = None
+        self.probe_every_s = PROBE_EVERY_S  # longer where processes take turns
+        self._next_probe_at = -inf
+        self._heard_at = -inf  # when that happened which was heard of last
         self._clean_since = 0.0
         self._window: deque[_Second] = deque()
         self.is_calm = True  # closed, and a success would change nothing
@@ -80,7 +91,7 @@ class Breaker:
         """Half-open lets one try through at a time; a try that never ended is forgotten."""
         if self.state is BreakerState.CLOSED:
             return True
-        if now < self.open_until:
+        if now < self.open_until or now < self._next_probe_at:
             return False
         started = self._probe_started
         return started is None or now - started > FIRST_EJECTION_S
@@ -89,7 +100,7 @@ class Breaker:
         """The next moment at which time alone lets a try through; infinite where none is held."""
         times = [self.cooling_until]
         if self.state is not BreakerState.CLOSED:
-            times.append(self.open_until)
+            times += (self.open_until, self._next_probe_at)
             if self._probe_started is not None:
                 times.append(self._probe_started + FIRST_EJECTION_S)
         return min((at for at in times if at > now), default=inf)
@@ -97,7 +108,13 @@ class Breaker:
     @property
     def gate(self) -> Gate:
         """All that decides whether tries are let through, now and later."""
-        return self.state, self.open_until, self.cooling_until, self._probe_started
+        return (
+            self.state,
+            self.open_until,
+            self.cooling_until,
+            self._probe_started,
+            self._next_probe_at,
+        )
 
     def on_start(self, now: float, chance: float = 0.0) -> bool:
         """Whether a try may begin now; if so, it has begun. `chance` is a random number in 0..1.
@@ -111,6 +128,7 @@ class Breaker:
             return False
         if now >= self.open_until:
             self.state = BreakerState.HALF_OPEN
+            self._next_probe_at = now + self.probe_every_s
         self._probe_started = now
         return True
 
@@ -128,20 +146,33 @@ class Breaker:
 
     def on_success(self, now: float) -> None:
         self._consecutive = self._refusals = 0
+        self.last_success_at = now
         if self.state is BreakerState.CLOSED:
+            if now - self.last_failure_at > WINDOW_S:
+                self._window.clear()
             if self._window:
                 self._second(now).successes += 1
             self._forgive(now)
             self.is_calm = not self._window and not self._ejections
             return
         self._second(now).successes += 1
+        if self._probe_started is None:
+            return  # it was begun before the breaker opened, and says little of what is now
         self._probe_started = None
         self._probe_wins += 1
         if self._probe_wins >= SUCCESSES_TO_CLOSE:
             self._close(now)
 
-    def on_failure(self, now: float, jitter: float) -> None:
-        """`jitter` is a random number in 0..1, so that many processes do not return together."""
+    def on_failure(self, now: float, jitter: float, before: int = 0) -> None:
+        """`jitter` is a random number in 0..1, so that many processes do not return together.
+
+        `before` is how many tries of the window's length succeeded, as far as they were not told
+        here because it was calm.
+        """
+        if self.state is BreakerState.CLOSED:
+            self._forgive(now)
+        if self.is_calm and before:
+            self._window.append(_Second(now - 1.0, before))
         self.is_calm = False
         self.last_failure_at = now
         self._clean_since = now
@@ -176,6 +207,45 @@ class Breaker:
         self.cooling_until = max(self.cooling_until, now + wait)
         self._probe_started = None
 
+    # --- what other processes tell ------------------------------------------------------------
+    def hear_open(
+        self, now: float, at: float, until: float, ejections: int, *, seems_well: bool
+    ) -> None:
+        """It failed elsewhere at the moment `at`, and is left alone there until `until`.
+
+        Where it `seems_well` here it is tried carefully, and what is seen then decides. Whatever
+        was seen or heard of it later than `at` counts for more.
+        """
+        if at <= self._heard_at or at < self.last_success_at:
+            return
+        self._heard_at = at
+        self.last_failure_at = max(self.last_failure_at, at)
+        self._ejections = max(self._ejections, ejections)
+        was_closed, self.is_calm = self.state is BreakerState.CLOSED, False
+        self._clean_since = now
+        if was_closed:
+            self.state = BreakerState.OPEN
+            self._probe_started, self._probe_wins = None, 0
+        if not seems_well:
+            self.open_until = max(self.open_until, until)
+        elif was_closed:
+            self.open_until = now
+
+    def hear_closed(self, now: float, at: float) -> None:
+        """It recovered elsewhere at the moment `at`: one success of our own is enough then."""
+        if at <= self._heard_at or at < self.last_failure_at:
+            return
+        self._heard_at = at
+        if self.state is not BreakerState.CLOSED:
+            self.open_until = min(self.open_until, now)
+            self._next_probe_at = -inf
+            self._probe_wins = SUCCESSES_TO_CLOSE - 1
+
+    @property
+    def ejections(self) -> int:
+        return self._ejections
+
+    # --- counting -----------------------------------------------------------------------------
     def _second(self, now: float) -> _Second:
         """Outcomes are counted by the second, so that the window stays small under any load."""
         window = self._window
@@ -200,25 +270,28 @@ class Breaker:
         length = min(FIRST_EJECTION_S * self._ejections, LONGEST_EJECTION_S)
         self.open_until = max(self.open_until, now + length * (1 + JITTER_SHARE * jitter))
         self.state = BreakerState.OPEN
+        self.turned_at = now
         self._probe_started = None
         self._probe_wins = 0
 
     def _close(self, now: float) -> None:
         self.state = BreakerState.CLOSED
+        self.turned_at = now
         self._window.clear()
         self._probe_wins = 0
         self._clean_since = now
 
     def _forgive(self, now: float) -> None:
         if self._ejections and now - self._clean_since >= FORGIVE_AFTER_S:
-            self._ejections -= 1
-            self._clean_since = now
+            spans = int((now - self._clean_since) // FORGIVE_AFTER_S)
+            self._ejections = max(self._ejections - spans, 0)
+            self._clean_since += spans * FORGIVE_AFTER_S
 
 
 class _Second:
     __slots__ = ("began_at", "failures", "successes")
 
-    def __init__(self, began_at: float) -> None:
+    def __init__(self, began_at: float, successes: int = 0) -> None:
         self.began_at = began_at
         self.failures = 0
-        self.successes = 0
+        self.successes = successes

@@ -122,6 +122,10 @@ class EndpointHealth:
             return None
         return (self.seen - seen) / max(now - at, LEAST_RATE_SPAN_S)
 
+    def seen_within(self, seconds: float, now: float) -> int:
+        """About so many outcomes there were in the last seconds; none if they were too few."""
+        return int((self.seen_per_s(now) or 0.0) * min(now - self.older_mark[0], seconds))
+
     def _rebase(self, now: float) -> None:
         """Long before weights would leave the range of floats."""
         for means in (self.means, self.told):

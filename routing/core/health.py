@@ -7,11 +7,11 @@ starts from them and a busy one follows its own traffic and what the other proce
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import ItemsView, Sequence
 from math import log
 from random import Random
 
-from routing.core.breaker import Breaker
+from routing.core.breaker import WINDOW_S, Breaker
 from routing.core.capacity import Capacity
 from routing.core.catalog import Endpoint, Stats
 from routing.core.conversations import Conversations
@@ -53,13 +53,13 @@ NEARLY_USED_UP = 0.25  # share of a limit that is left: with more there is nothi
 class HealthBook:
     """One per gateway process. All methods take monotonic seconds."""
 
-    __slots__ = ("_books", "_cache", "_figures", "_rng", "changes", "conversations", "forms")
+    __slots__ = ("_books", "_cache", "_figures", "changes", "conversations", "forms", "rng")
 
     def __init__(self, rng: Random) -> None:
         self.changes = 0  # grows whenever a brake is put on or let go by an event
         self.conversations = Conversations()
         self.forms = FormCounts()  # for the rollups; whoever writes them takes them out
-        self._rng = rng
+        self.rng = rng
         self._books: dict[int, EndpointHealth] = {}
         self._cache: dict[int, tuple[float, Endpoint, Numbers]] = {}
         self._figures: dict[str, tuple[float, Sequence[Endpoint], Sequence[Numbers]]] = {}
@@ -69,6 +69,10 @@ class HealthBook:
         if book is None:
             book = self._books[endpoint_id] = EndpointHealth()
         return book
+
+    def books(self) -> ItemsView[int, EndpointHealth]:
+        """Of the endpoints that anything is known of, by their ids."""
+        return self._books.items()
 
     def figures(self, endpoints: Sequence[Endpoint], now: float) -> Sequence[Numbers]:
         """What endpoints of one model are ranked by, and shown with: their numbers among peers.
@@ -161,7 +165,7 @@ class HealthBook:
         if breaker.is_calm:
             return True
         before = breaker.gate
-        may_start = breaker.on_start(now, self._rng.random())
+        may_start = breaker.on_start(now, self.rng.random())
         self.changes += breaker.gate != before
         return may_start
 
@@ -205,11 +209,11 @@ class HealthBook:
         if failure is FailureClass.CAPACITY:
             self._on_refusal(book, now, retry_after_s)
         elif failure in COUNTS_AGAINST_HEALTH:
+            book.breaker.on_failure(now, self.rng.random(), book.seen_within(WINDOW_S, now))
             book.seen += 1
             book.success.add(0.0, book.gain(now))
-            book.breaker.on_failure(now, self._rng.random())
         elif failure in REFUSES_THE_HUB:
-            book.breaker.on_refused(now, self._rng.random())
+            book.breaker.on_refused(now, self.rng.random())
         else:
             book.breaker.on_neutral()
         self.changes += book.brakes != before

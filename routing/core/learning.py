@@ -9,6 +9,7 @@ from routing.core.kinds import CHAT
 from routing.core.output_lengths import LengthSighting, OutputLengths
 from routing.core.request import RequestFacts
 from routing.core.sightings import Sighting
+from routing.core.turns import Turn, Turns
 from routing.core.usage import Usage, UsageSource
 
 
@@ -17,6 +18,7 @@ class News(msgspec.Struct, frozen=True, omit_defaults=True):
 
     endpoints: list[Sighting] = []
     lengths: list[LengthSighting] = []
+    turns: list[Turn] = []
 
 
 _encode = msgspec.json.Encoder().encode
@@ -26,11 +28,12 @@ _decode = msgspec.json.Decoder(News).decode
 class Learning:
     """One per gateway process."""
 
-    __slots__ = ("_inputs", "health", "lengths")
+    __slots__ = ("_inputs", "health", "lengths", "turns")
 
     def __init__(self, health: HealthBook) -> None:
         self.health = health
         self.lengths = OutputLengths()
+        self.turns = Turns(health)
         self._inputs: dict[int, list[int]] = {}  # tokens, and those cached, not yet settled
 
     def expected_output(self, facts: RequestFacts, key_id: int) -> int:
@@ -71,11 +74,12 @@ class Learning:
     def tell(self, now: float) -> bytes:
         """For the other processes; b"" where nothing is new. `now` is monotonic seconds."""
         self.settle(now)
-        news = News(self.health.tell(now), self.lengths.tell())
-        return _encode(news) if news.endpoints or news.lengths else b""
+        news = News(self.health.tell(now), self.lengths.tell(), self.turns.tell(now))
+        return _encode(news) if news.endpoints or news.lengths or news.turns else b""
 
     def hear(self, data: bytes | str, now: float, age_s: float) -> None:
         """What another process told `age_s` ago. Raises msgspec.MsgspecError on what is no news."""
         news = _decode(data)
         self.health.hear([one for one in news.endpoints if one.is_sound], now, age_s)
         self.lengths.hear(news.lengths)
+        self.turns.hear(news.turns, now, age_s)

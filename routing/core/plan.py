@@ -15,6 +15,7 @@ import msgspec
 from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
 from routing.core.decision import Candidate, Decision, Exclusion, Plan, Splicer
 from routing.core.draw import DrawTree, Finish, Group, Step
+from routing.core.ejection import KEPT, kept_in
 from routing.core.filters import HardFilters, Verdict
 from routing.core.health import HealthBook, Numbers
 from routing.core.moment import Moment
@@ -113,6 +114,7 @@ class _Planner:
         "groups",
         "health",
         "homes",
+        "kept",
         "moment",
         "needs_form",
         "objective",
@@ -144,14 +146,20 @@ class _Planner:
         self.exploration_pico = 0  # of the draw that comes first
         self.homes: dict[int, Endpoint] = {}  # where conversations may stay
         self.braked: list[tuple[Endpoint, Exclusion]] = []
+        self.kept: list[Endpoint] = []  # in spite of their breakers
 
     def add_model(self, endpoints: Sequence[Endpoint]) -> None:
         now, health, exclude = self.moment.monotonic_s, self.health, self.filters.exclude
+        kept = kept_in(endpoints, exclude, health, now)
+        self.kept += kept
         for endpoint, found in zip(endpoints, health.figures(endpoints, now), strict=True):
             numbers = _of_sound_form(found) if self.needs_form else found
             cost_pico = self._expected_cost_pico(endpoint, numbers.cached_share)
             candidate = Eligible(endpoint, cost_pico, numbers)
             verdict = exclude(endpoint)
+            if endpoint in kept:
+                self._note(candidate, 0.0, 0.0, "", KEPT)
+                continue
             if verdict is None and not health.is_quiet(endpoint.id, now):
                 verdict = self._brake(endpoint)
                 if verdict is not None:
@@ -165,7 +173,10 @@ class _Planner:
 
     def finish(self, snapshot_version: int) -> DrawTree:
         self._rank_waiting()
-        if not self._add_capped() and not self.groups:
+        self._add_capped()
+        if self.kept:
+            self.groups.append(Group(tuple(self.kept)))
+        if not self.groups:
             self._release_brake()
         decision = Decision(
             policy=self.policy.name,
@@ -214,14 +225,13 @@ class _Planner:
             return Exclusion.CAPACITY_CAP, capacity.words(now)
         return None
 
-    def _add_capped(self) -> bool:
+    def _add_capped(self) -> None:
         """A cap is an estimate: those at theirs are still the last resort, the soonest first."""
         capped = [e for e, brake in self.braked if brake is Exclusion.CAPACITY_CAP]
         if capped:
             now = self.moment.monotonic_s
             capped.sort(key=lambda e: self.health.next_release(e.id, now))
             self.groups.append(Group(tuple(capped)))
-        return bool(capped)
 
     def _release_brake(self) -> None:
         """Panic rule: with everything braked, the least recently failed endpoint is tried anyway.
@@ -231,8 +241,12 @@ class _Planner:
         """
         opened = [e for e, brake in self.braked if brake is not Exclusion.COOLING_DOWN]
         if opened:
-            longest_ago = min(opened, key=lambda e: self.health.of(e.id).breaker.last_failure_at)
-            self.groups.append(Group((longest_ago,)))
+            self.groups.append(Group((min(opened, key=self._hopelessness),)))
+
+    def _hopelessness(self, endpoint: Endpoint) -> tuple[bool, float]:
+        """One that refused the hub's account will do so again."""
+        breaker = self.health.of(endpoint.id).breaker
+        return self.moment.monotonic_s < breaker.refused_until, breaker.last_failure_at
 
     # --- ranking ------------------------------------------------------------------------------
     def _rank_waiting(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.core.breaker import Breaker, BreakerState
+from routing.core.breaker import PROBE_EVERY_S, Breaker, BreakerState
 from routing.core.errors import FailureClass
 from routing.core.health import HALF_LIFE_S, HealthBook
 from tests.routing.factories import endpoint, stats
@@ -43,9 +43,10 @@ def test_after_its_time_one_try_goes_through_and_two_successes_close_it() -> Non
     breaker.on_start(15.0)
     assert not breaker.allows(15.1)
     breaker.on_success(15.5)
-    assert breaker.allows(15.6)
-    breaker.on_start(15.6)
-    breaker.on_success(16.0)
+    assert not breaker.allows(15.9)  # one a second
+    assert breaker.allows(16.0)
+    breaker.on_start(16.0)
+    breaker.on_success(16.4)
     assert breaker.state is BreakerState.CLOSED
 
 
@@ -89,6 +90,7 @@ def test_it_always_comes_back(history: list[tuple[bool, float]]) -> None:
         assert breaker.allows(now)
         breaker.on_start(now)
         breaker.on_success(now)
+        now += PROBE_EVERY_S
     assert breaker.state is BreakerState.CLOSED
 
 
@@ -179,3 +181,68 @@ def test_an_event_that_changes_no_brake_leaves_the_count_of_changes() -> None:
     assert book.changes == 0
     book.on_failure(1, 5.0, FailureClass.CAPACITY, 3.0)
     assert book.changes == 1
+
+
+def test_a_few_failures_among_many_successes_open_nothing() -> None:
+    book, one, now = HealthBook(Random(1)), endpoint("a", 1), 1000.0
+    for _ in range(400):  # 40 s of ten a second, all well
+        now += 0.1
+        book.numbers(one, now)
+        book.on_success(1, now, 100.0, 50.0)
+    for i in range(24):  # then every second one of some fails, among many others
+        now += 0.1
+        if i % 2:
+            book.on_failure(1, now, FailureClass.TRANSIENT, None)
+        else:
+            book.on_success(1, now, 100.0, 50.0)
+    assert book.is_quiet(1, now)
+
+
+def test_a_breaker_without_failures_in_its_window_is_calm_again() -> None:
+    breaker = failed(3)
+    breaker.on_success(29.0)
+    assert not breaker.is_calm
+    breaker.on_success(31.0)
+    assert breaker.is_calm
+
+
+@pytest.mark.parametrize(("clean_s", "next_s"), [(59.0, 45.0), (61.0, 30.0), (1000.0, 15.0)])
+def test_one_ejection_is_forgiven_for_every_clean_minute(clean_s: float, next_s: float) -> None:
+    breaker = failed(5)
+    breaker.on_start(15.0)
+    breaker.on_failure(15.0, 0.0)  # out for the second time
+    for now in (45.0, 46.0):
+        breaker.on_start(now)
+        breaker.on_success(now)
+    assert breaker.state is BreakerState.CLOSED
+    now = 46.0 + clean_s
+    for _ in range(5):
+        breaker.on_failure(now, 0.0)
+    assert breaker.open_until == now + next_s
+
+
+def test_no_ejection_is_longer_than_five_minutes_and_a_fifth() -> None:
+    breaker, now = failed(5), 0.0
+    for _ in range(40):
+        now = breaker.open_until
+        breaker.on_start(now)
+        breaker.on_failure(now, 1.0)
+    assert breaker.open_until - now == pytest.approx(360.0)
+
+
+def test_what_was_begun_before_it_opened_does_not_close_it() -> None:
+    breaker = failed(5)
+    for now in (1.0, 2.0, 3.0):
+        breaker.on_success(now)
+    assert breaker.state is BreakerState.OPEN
+    assert not breaker.allows(14.0)
+
+
+def test_processes_that_take_turns_probe_less_often_each() -> None:
+    breaker = failed(5)
+    breaker.probe_every_s = 4.0
+    breaker.on_start(15.0)
+    breaker.on_success(15.2)
+    assert not breaker.allows(18.9)
+    assert breaker.next_release(15.2) == 19.0
+    assert breaker.allows(19.0)

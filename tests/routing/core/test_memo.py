@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing.core.breaker import PROBE_EVERY_S
 from routing.core.catalog import EMPTY_POLICY, Endpoint, Policy, Snapshot
 from routing.core.decision import Decision, Plan, to_json
 from routing.core.errors import FailureClass
@@ -187,6 +188,8 @@ def test_a_half_open_breaker_lets_one_through() -> None:
     hub.book.on_start(QUICK.id, hub.now)
     assert QUICK.id not in ids(hub.plan())
     hub.book.on_success(QUICK.id, hub.now, 200.0, 1000.0)
+    assert QUICK.id not in ids(hub.plan())
+    hub.now += PROBE_EVERY_S
     assert ids(hub.plan())[0] == QUICK.id
     hub.book.on_start(QUICK.id, hub.now)
     assert QUICK.id not in ids(hub.plan())

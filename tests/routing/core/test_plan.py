@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from routing.core.catalog import EMPTY_POLICY, Endpoint
 from routing.core.decision import Exclusion, Plan
+from routing.core.ejection import KEPT
 from routing.core.errors import FailureClass
 from routing.core.health import HealthBook
 from routing.core.plan import NoEndpointLeft, plan
@@ -212,7 +213,67 @@ def test_the_last_endpoint_is_tried_even_when_its_breaker_is_open() -> None:
     for one in (CHEAP, QUICK, EARLY):
         for i in range(5):
             book.on_failure(one.id, 990.0 + one.id + i, FailureClass.TRANSIENT, None)
-    assert slugs(planned(book=book)) == ["cheap"]  # the least recently failed
+    assert slugs(planned(book=book)) == ["cheap", "quick"]  # the least recently failed first
+
+
+def opened(*endpoints: Endpoint, book: HealthBook | None = None) -> HealthBook:
+    """The breakers of these are open; the first has failed first."""
+    book = book or health()
+    for at, one in enumerate(endpoints):
+        for _ in range(5):
+            book.on_failure(one.id, 990.0 + at, FailureClass.TRANSIENT, None)
+    return book
+
+
+def test_more_than_half_of_a_models_endpoints_are_never_out_and_the_rest_comes_last() -> None:
+    result = planned(book=opened(QUICK, CHEAP), objective="fastest")
+    assert slugs(result) == ["early", "quick"]
+    noted = {c.endpoint_id: (c.excluded, c.detail) for c in result.decision.candidates}
+    assert noted[CHEAP.id][0] == Exclusion.BREAKER_OPEN
+    assert noted[QUICK.id] == ("", KEPT)
+
+
+def test_the_only_endpoint_of_a_model_is_not_out_though_there_are_fallback_models() -> None:
+    from tests.routing.factories import model
+
+    other = endpoint("other", 9, of=model("meta-llama/Llama-3.3-70B-Instruct", 2))
+    result = planned(
+        snapshot(CHEAP, other), book=opened(CHEAP), fallback_models=(other.model.name,)
+    )
+    assert slugs(result) == ["other", "cheap"]
+
+
+def test_in_need_one_that_failed_is_tried_before_one_that_refused_the_hub() -> None:
+    book = opened(CHEAP)
+    for _ in range(3):
+        book.on_failure(QUICK.id, 999.0, FailureClass.CREDENTIAL, None)
+    assert slugs(planned(snapshot(CHEAP, QUICK), book=book)) == ["cheap"]
+
+
+FAILING = st.lists(st.sampled_from(["fail", "limit", "refuse", "well"]), min_size=1, max_size=7)
+
+
+@settings(max_examples=150)
+@given(FAILING, st.integers(0, 99))
+def test_never_are_all_endpoints_out(states: list[str], seed: int) -> None:
+    every = [endpoint(f"e{n}", n) for n in range(1, len(states) + 1)]
+    book = opened(*[one for one, state in zip(every, states, strict=True) if state == "fail"])
+    for one, state in zip(every, states, strict=True):
+        for _ in range(3 if state == "refuse" else int(state == "limit")):
+            refused = FailureClass.CREDENTIAL if state == "refuse" else FailureClass.CAPACITY
+            book.on_failure(one.id, 999.0, refused, None)
+    rules = policy(max_attempts=9)
+    if set(states) == {"limit"}:  # nothing to try, but a moment to come back at
+        with pytest.raises(NoEndpointLeft) as caught:
+            planned(snapshot(*every), rules=rules, book=book, seed=seed)
+        assert caught.value.status == 429
+        return
+    result = planned(snapshot(*every), rules=rules, book=book, seed=seed)
+    out = [c for c in result.decision.candidates if c.excluded == Exclusion.BREAKER_OPEN]
+    assert len(out) <= len(every) // 2
+    assert result.attempts
+    tried = [states[int(one.provider.slug[1:]) - 1] for one in result.attempts]
+    assert tried == sorted(tried, key=lambda state: state != "well")
 
 
 def test_when_all_are_rate_limited_the_client_is_told_when_to_come_back() -> None:

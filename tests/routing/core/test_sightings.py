@@ -82,7 +82,7 @@ def test_old_news_weighs_less() -> None:
     assert ours.numbers(NEW, 5000.0).ttft_ms == pytest.approx(200.0, rel=0.01)
 
 
-def test_failures_elsewhere_do_not_trip_the_breaker_here() -> None:
+def test_the_figures_of_others_alone_do_not_trip_the_breaker_here() -> None:
     ours, theirs = health(), health()
     for _ in range(10):
         theirs.on_failure(1, 100.0, FailureClass.TRANSIENT, None)
