@@ -196,7 +196,7 @@ class LimitBook:
         # Nothing is missing if units arrived after the last look: the next try will find them.
         first = self._lane(limits).shares[0]
         wait_s, share, meter = max(waits, key=wait_of, default=(0.0, first, REQUESTS))
-        standing = share.standing(TOKENS, now, self.offset_s)
+        standing = share.standings(now, self.offset_s).tokens
         return Denied(
             limit=share.limit,
             meter=meter,
@@ -208,14 +208,10 @@ class LimitBook:
 
     def standings(self, shares: Sequence[Share], now: float) -> Standings:
         if len(shares) == 1:
-            (share,) = shares
-            return Standings(
-                share.standing(REQUESTS, now, self.offset_s),
-                share.standing(TOKENS, now, self.offset_s),
-            )
+            return shares[0].standings(now, self.offset_s)
+        every = [share.standings(now, self.offset_s) for share in shares]
         return Standings(
-            tightest(share.standing(REQUESTS, now, self.offset_s) for share in shares),
-            tightest(share.standing(TOKENS, now, self.offset_s) for share in shares),
+            tightest(one.requests for one in every), tightest(one.tokens for one in every)
         )
 
     # --- talking to the pools -----------------------------------------------------------------

@@ -19,7 +19,7 @@ from routing.core.limit_pool import (
     Report,
     Use,
 )
-from routing.core.limits import REQUESTS, RUNNING, TOKENS, WINDOW_S, Limit, Standing
+from routing.core.limits import REQUESTS, RUNNING, TOKENS, WINDOW_S, Limit, Standing, Standings
 
 ENDLESS = 1 << 60  # units of what is not limited
 SYNC_S = 1.0  # a share in use tells what it used at least so often
@@ -320,22 +320,17 @@ class Share:
         expected_s = self.mean_s / (self.caps.running or 1)
         return min(max(expected_s, LEAST_WAIT_S), MOST_WAIT_S)
 
-    def standing(self, meter: str, now: float, offset_s: float) -> Standing | None:
+    def standings(self, now: float, offset_s: float) -> Standings:
         """What is left of the caller's view; units that come back are looked for now and then."""
-        cap = self.caps.requests if meter == REQUESTS else self.caps.tokens
-        if cap is None:
-            return None
         if not self.looked_at <= now < self.looked_at + LOOK_S:
             self._look(now)
-        if meter == REQUESTS:
-            left, free = self.requests_left, self.requests_freed
-        else:
-            left, free = self.tokens_left, self.tokens_freed
-        remaining = (max(0, left)) + (max(0, free))
-        if remaining >= cap:
-            return Standing(cap, cap, 0.0)
+        caps = self.caps
         just_used_s = self.second + 1 + WINDOW_S - (now + offset_s)
-        return Standing(cap, remaining, max(self.last_freed_at - now, just_used_s, 0.0))
+        reset_s = max(self.last_freed_at - now, just_used_s, 0.0)
+        return Standings(
+            _standing(caps.requests, self.requests_left, self.requests_freed, reset_s),
+            _standing(caps.tokens, self.tokens_left, self.tokens_freed, reset_s),
+        )
 
     def _look(self, now: float) -> None:
         back = [freed for freed in self.frees if freed.at <= now]
@@ -343,6 +338,13 @@ class Share:
         self.requests_freed = self.free.requests + sum([freed.requests for freed in back])
         self.tokens_freed = self.free.tokens + sum([freed.tokens for freed in back])
         self.last_freed_at = max([freed.at for freed in self.frees], default=now)
+
+
+def _standing(cap: int | None, left: int, freed: int, reset_s: float) -> Standing | None:
+    if cap is None:
+        return None
+    remaining = (max(0, left)) + (max(0, freed))
+    return Standing(cap, remaining, reset_s) if remaining < cap else Standing(cap, cap, 0.0)
 
 
 def caps_of(limit: Limit) -> Caps:

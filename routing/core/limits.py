@@ -187,21 +187,31 @@ def seconds_text(seconds: float) -> str:
 
 def openai_headers(standings: Standings, retry_after_s: float | None = None) -> Headers:
     """`x-ratelimit-*` as OpenAI's clients read them; resets are durations such as `1m0s`."""
-    headers: Headers = []
+    return pairs_in(openai_lines(standings)) + retry_headers(retry_after_s)
+
+
+def openai_lines(standings: Standings) -> bytes:
+    """As header lines."""
+    lines = b""
     requests, tokens = standings.requests, standings.tokens
     if requests is not None:
-        headers += [
-            (b"x-ratelimit-limit-requests", b"%d" % requests.limit),
-            (b"x-ratelimit-remaining-requests", b"%d" % requests.remaining),
-            (b"x-ratelimit-reset-requests", duration(requests.reset_s)),
-        ]
+        lines = _REQUEST_LINES % (requests.limit, requests.remaining, duration(requests.reset_s))
     if tokens is not None:
-        headers += [
-            (b"x-ratelimit-limit-tokens", b"%d" % tokens.limit),
-            (b"x-ratelimit-remaining-tokens", b"%d" % tokens.remaining),
-            (b"x-ratelimit-reset-tokens", duration(tokens.reset_s)),
-        ]
-    return headers if retry_after_s is None else headers + retry_headers(retry_after_s)
+        lines += _TOKEN_LINES % (tokens.limit, tokens.remaining, duration(tokens.reset_s))
+    return lines
+
+
+_REQUEST_LINES = (
+    b"x-ratelimit-limit-requests: %d\r\n"
+    b"x-ratelimit-remaining-requests: %d\r\n"
+    b"x-ratelimit-reset-requests: %b\r\n"
+)
+_TOKEN_LINES = _REQUEST_LINES.replace(b"requests", b"tokens")
+
+
+def pairs_in(lines: bytes) -> Headers:
+    pairs = [line.split(b": ", 1) for line in lines.split(b"\r\n")[:-1]]
+    return [(name, value) for name, value in pairs]
 
 
 def anthropic_headers(

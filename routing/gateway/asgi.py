@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
+from routing.core.limits import pairs_in
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -87,13 +88,26 @@ def too_large(limit_bytes: int) -> HubError:
 
 
 class FixedHeaders:
-    """Headers that many answers share: as pairs for ASGI, and rendered once for the wire."""
+    """Headers as lines for the wire, rendered once where answers share them; as pairs for ASGI."""
 
-    __slots__ = ("lines", "pairs")
+    __slots__ = ("_pairs", "lines")
 
     def __init__(self, pairs: Headers) -> None:
-        self.pairs = pairs
         self.lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
+        self._pairs: Headers | None = pairs
+
+    @property
+    def pairs(self) -> Headers:
+        if self._pairs is None:
+            self._pairs = pairs_in(self.lines)
+        return self._pairs
+
+    def followed_by(self, lines: bytes) -> FixedHeaders:
+        """With those of one answer, each `name: value` and an end of line."""
+        headers = FixedHeaders.__new__(FixedHeaders)
+        headers.lines = self.lines + lines
+        headers._pairs = None
+        return headers
 
 
 NO_HEADERS = FixedHeaders([])

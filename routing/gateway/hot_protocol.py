@@ -171,7 +171,7 @@ class HotCycle:
     def _head_bytes(
         self, status: int, headers: Headers, fixed: FixedHeaders, framing: bytes
     ) -> bytes:
-        own = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        own = b"".join([b"%b: %b\r\n" % pair for pair in headers]) if headers else b""
         ending = framing if self.keep_alive else b"connection: close\r\n" + framing
         defaults = self._protocol.default_lines()
         return b"%b%b%b%b%b" % (_STATUS_LINES[status], defaults, fixed.lines, own, ending)

@@ -17,6 +17,7 @@ from routing.gateway.wishes import WISH_HEADERS
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})\r\n", re.IGNORECASE)
 _READ_EACH_TIME = (b"transfer-encoding", *(name + b":" for name in WISH_HEADERS))
+_MAX_DIGITS = 9
 _MAX_HEAD_BYTES = 8192
 
 
@@ -31,18 +32,16 @@ class KnownHead(NamedTuple):
 
     def body_in(self, data: bytes) -> bytes | None:
         """The body, if `data` is exactly one whole request with this head."""
-        opening, closing = self.opening, self.closing
+        opening = self.opening
+        if not data.startswith(opening):
+            return None
         begin = len(opening)
-        most = len(data) - begin - len(closing)  # of the body and the digits of its length
-        if most <= 0 or not data.startswith(opening):
+        end = data.find(b"\r", begin, begin + _MAX_DIGITS + 1)
+        digits = data[begin:end]
+        if end < 0 or not digits.isdigit() or not data.startswith(self.closing, end):
             return None
-        size = most - len(str(most))
-        if size + len(str(size)) != most:  # it has a digit less
-            size += 1
-        length = b"%d" % size
-        if size + len(length) != most or not data.startswith(length + closing, begin):
-            return None
-        return data[-size:] if size else b""
+        body_at = end + len(self.closing)
+        return data[body_at:] if len(data) - body_at == int(digits) else None
 
 
 def learn_head(

@@ -12,9 +12,11 @@ from routing.core.limits import (
     RateLimited,
     Standings,
     anthropic_headers,
-    openai_headers,
+    openai_lines,
+    pairs_in,
 )
 from routing.core.request import RequestFacts
+from routing.gateway.asgi import FixedHeaders
 
 if TYPE_CHECKING:
     from routing.gateway.scribe import Scribe
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
 _ANTHROPIC_SURFACES = frozenset({"messages"})
 
 
-def limit_headers(surface: str, standings: Standings, now_unix_s: float) -> Headers:
-    """Where the caller stands after this request."""
+def limit_lines(surface: str, standings: Standings, now_unix_s: float) -> bytes:
+    """Where the caller stands after this request, as header lines."""
     if surface in _ANTHROPIC_SURFACES:
-        return anthropic_headers(standings, now_unix_s)
-    return openai_headers(standings)
+        return FixedHeaders(anthropic_headers(standings, now_unix_s)).lines
+    return openai_lines(standings)
+
+
+def limit_headers(surface: str, standings: Standings, now_unix_s: float) -> Headers:
+    return pairs_in(limit_lines(surface, standings, now_unix_s))
 
 
 def refusal_headers(surface: str, error: Exception, now_unix_s: float) -> Headers:

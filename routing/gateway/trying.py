@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, StreamReader
+from routing.adapters.base import Adapter, BuiltRequest, ChatCall, StreamReader
 from routing.adapters.sse import looks_like_stream
 from routing.adapters.wire import request_id_in
 from routing.core.catalog import Endpoint
@@ -24,7 +24,7 @@ from routing.gateway.errors import broken_off, error_event, stopping
 from routing.gateway.explain import decision_headers
 from routing.gateway.form import look_at_reply, look_at_stream, overhear
 from routing.gateway.lateness import late, narrowed
-from routing.gateway.limits import limit_headers
+from routing.gateway.limits import limit_lines
 from routing.gateway.pour import Pour
 from routing.gateway.recording import Money, decimal_text, outcome_of
 from routing.gateway.resuming import Resumer
@@ -38,6 +38,10 @@ MAX_ERROR_BYTES = 256 * 2**10
 PROGRESS_CHARS = 4096  # a progress record at least this often,
 PROGRESS_S = 0.75  # and this often: with the tick, none is more than a second old
 DRAIN_S = 1.0  # after the last event: how long the connection may take to become reusable
+
+
+_OWN_LINES = b"x-request-id: %b\r\nx-panelboard-overhead-ms: %.2f\r\n"
+_OWN_LINES_WITH_COST = _OWN_LINES + b"x-panelboard-cost: %b\r\n"
 
 
 class Claims(Protocol):
@@ -189,9 +193,8 @@ class Trying:
         )
         if self.scribe.gateway.waits_for_disk:
             await self.scribe.gateway.spool.durable()
-        headers = self._headers(attempt, money)
-        fixed = self._fixed_headers(attempt, reply.content_type)
-        await self.sink.reply(200, headers, raw, fixed)
+        headers = self._headers(attempt, money, reply.content_type)
+        await self.sink.reply(200, [], raw, headers)
         if self.scribe.facts.needs:
             look_at_reply(self.scribe, self.call, attempt, reply)
 
@@ -265,7 +268,7 @@ class Trying:
     async def _start_stream(self, attempt: Attempt) -> None:
         if self.race is not None:
             self.race.claim(self)
-        await self.sink.start(200, self._headers(attempt, None), self._fixed_headers(attempt))
+        await self.sink.start(200, [], self._headers(attempt, None))
 
     async def _write(self, data: bytes) -> None:
         self.writing_since = self.scribe.gateway.monotonic()
@@ -315,36 +318,34 @@ class Trying:
             event = (self.speech or self.voice.open_stream()).broken(told)
         await self._write_last(event)
 
-    def _headers(self, attempt: Attempt, money: Money | None) -> Headers:
+    def _headers(
+        self, attempt: Attempt, money: Money | None, content_type: bytes = JSON_TYPE
+    ) -> FixedHeaders:
         """A stream's cost is not known when its headers leave; its usage chunk carries it."""
-        scribe = self.scribe
-        headers: Headers = [
-            (b"x-request-id", scribe.request_id_text),
-            (b"x-panelboard-overhead-ms", b"%.2f" % (scribe.overhead_s * 1000.0)),
-        ]
-        if self.voice is not None and self.voice.request_id_name:
-            headers.append((self.voice.request_id_name, scribe.request_id_text))
-        if scribe.standings is not None:
-            headers += limit_headers(scribe.surface, scribe.standings, scribe.received_wall)
-        if scribe.wishes is not None:
-            headers += decision_headers(scribe)
-        if money is not None:
-            headers.append((b"x-panelboard-cost", decimal_text(money.charge.amount_usd)))
-        return headers
-
-    def _fixed_headers(self, attempt: Attempt, content_type: bytes = JSON_TYPE) -> FixedHeaders:
-        endpoint, decision = attempt.endpoint, self.scribe.decision
-        provider = endpoint.provider
-        return fixed_headers(
+        scribe, endpoint = self.scribe, attempt.endpoint
+        provider, decision = endpoint.provider, scribe.decision
+        fixed = fixed_headers(
             self.call.stream,
             provider.slug,
             endpoint.model.name,
             decision.policy if decision is not None else "",
-            self.scribe.begun,
+            scribe.begun,
             attempt.dropped,
             provider.simulated,
             content_type,
         )
+        own = (scribe.request_id_text, scribe.overhead_s * 1000.0)
+        if money is None:
+            lines = _OWN_LINES % own
+        else:
+            lines = _OWN_LINES_WITH_COST % (*own, decimal_text(money.charge.amount_usd))
+        if self.voice is not None and self.voice.request_id_name:
+            lines += b"%b: %b\r\n" % (self.voice.request_id_name, scribe.request_id_text)
+        if scribe.standings is not None:
+            lines += limit_lines(scribe.surface, scribe.standings, scribe.received_wall)
+        if scribe.wishes is not None:
+            lines += FixedHeaders(decision_headers(scribe)).lines
+        return fixed.followed_by(lines)
 
     # --- deadlines and leaving clients --------------------------------------------------------
     def tick(self, now: float) -> None:
