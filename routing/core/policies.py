@@ -122,8 +122,11 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def says_how_to_try(self) -> bool:
         """Whether the attempts themselves differ from the usual, not only where they go."""
-        return self.resume or any(
-            setting is not None for setting in (self.retry_unanswered, self.timeouts, self.hedge)
+        settings = self.retry_unanswered, self.timeouts, self.hedge
+        return (
+            self.resume
+            or self.require_parameters
+            or any(setting is not None for setting in settings)
         )
 
     @property

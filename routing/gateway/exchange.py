@@ -42,7 +42,7 @@ class Exchange(Trying):
                     adapter = adapter_in_the_words_of(self.call, endpoint, adapter)
                     self._refuse_losses(adapter, endpoint)
                 built = adapter.build(self.call, endpoint, credential.secret)
-                if built.dropped and self.scribe.facts.preferences.require_parameters:
+                if built.dropped and self._wants_all():
                     raise _unsayable(endpoint, built.dropped)
             except UpstreamError as unsayable:  # not in this dialect; perhaps in the next one's
                 if queue:
@@ -124,10 +124,14 @@ class Exchange(Trying):
         voice = self.voice
         if voice is None or speaks_natively(self.call, adapter):
             return
-        wants_all = self.scribe.facts.preferences.require_parameters
-        lost = voice.uncarried if wants_all else voice.essential
+        lost = voice.uncarried if self._wants_all() else voice.essential
         if lost:
             raise _unsayable(endpoint, lost)
+
+    def _wants_all(self) -> bool:
+        """Every parameter has to be taken: the request says so, or the policy that holds for it."""
+        asked = self.scribe.facts.preferences.require_parameters
+        return asked or (self.special is not None and self.special.require_parameters)
 
     def _next(self, error: UpstreamError, queue: list[Endpoint], max_attempts: int) -> float | None:
         """Seconds to wait before the next attempt, or None when this was the last."""
