@@ -60,6 +60,8 @@ class Ask(msgspec.Struct):
     service_tier: str = ""
     cache_mark_bytes: int = 0  # length of the marked prefix of the prompt, 0 without a mark
     cache_mark_long: bool = False  # one hour instead of five minutes
+    pieces: dict[str, int] = {}  # by meter: what is billed besides tokens
+    own: dict[str, Any] = {}  # the body, where only its dialect knows what else is in it
 
 
 def names(text: str) -> frozenset[str]:

@@ -15,7 +15,7 @@ from routing.simulator.faults import Fault
 from routing.simulator.http11 import Exchange, Headers
 from routing.simulator.journal import Row, Violation
 from routing.simulator.prices import Tally
-from routing.simulator.session import ENCODER
+from routing.simulator.session import ENCODER, Dialect
 from routing.simulator.world import Provider
 
 if TYPE_CHECKING:
@@ -36,11 +36,20 @@ ODD_HEADERS: Headers = [
 class Call:
     """`end` is called exactly once, whatever happens; later calls are ignored."""
 
-    def __init__(self, service: Service, exchange: Exchange, provider: Provider, row: Row) -> None:
+    def __init__(
+        self,
+        service: Service,
+        exchange: Exchange,
+        provider: Provider,
+        row: Row,
+        dialect: Dialect | None = None,
+    ) -> None:
+        """`dialect` is said where it is not the one that the provider is known by."""
         self.service = service
         self.exchange = exchange
         self.provider = provider
         self.row = row
+        self.dialect = dialect or service.dialect_of(provider)
         self.started = service.wheel.now()
         self.own_id = "req_" + hashlib.sha256(row.inference_id.encode()).hexdigest()[:24]
         self.ended = False
@@ -51,7 +60,7 @@ class Call:
         return [
             *first,
             (b"inference-id", self.row.inference_id.encode()),
-            *service.dialect_of(self.provider).headers(self.provider, self.own_id),
+            *self.dialect.headers(self.provider, self.own_id),
             *service.limits.headers(self.provider, service.wall()),
             *ODD_HEADERS,
         ]
@@ -96,7 +105,7 @@ class Call:
 
     def error_frame(self, fault: Fault) -> bytes:
         body = stream_error(self.provider.persona.envelope, self.trouble_of(fault))
-        return self.service.dialect_of(self.provider).error_frame(body)
+        return self.dialect.error_frame(body)
 
     def note_violation(self, problem: str) -> None:
         row = self.row

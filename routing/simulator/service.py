@@ -23,13 +23,14 @@ from routing.simulator.dialects.registry import DIALECTS
 from routing.simulator.early_faults import EARLY_FAULTS
 from routing.simulator.envelopes import Trouble, envelope, status_on_wire
 from routing.simulator.faults import Fault, FaultBook
-from routing.simulator.http11 import Exchange
+from routing.simulator.http11 import Exchange, Request
 from routing.simulator.journal import Journal, Violation
 from routing.simulator.kinds import stage
 from routing.simulator.limits import Limits
 from routing.simulator.prices import Tally, cost_usd
 from routing.simulator.profiles import draw_pace
 from routing.simulator.prompt_cache import KEPT_LONG_S, KEPT_S, PromptCache
+from routing.simulator.responses.dialect import RESPONSES
 from routing.simulator.runs import StreamRun, WholeRun
 from routing.simulator.session import ENCODER, Dialect, Session
 from routing.simulator.spoiling import spoiled
@@ -75,6 +76,11 @@ class Service:
     def dialect_of(self, provider: Provider) -> Dialect:
         return DIALECTS[provider.dialect]
 
+    def _dialect_at(self, provider: Provider, request: Request) -> Dialect:
+        """A provider may take a second dialect, at an address of its own."""
+        there = RESPONSES.chat_model(provider, request) is not None
+        return RESPONSES if there else self.dialect_of(provider)
+
     def handle(self, exchange: Exchange) -> None:
         slug, _, _ = exchange.request.path.lstrip("/").partition("/")
         if slug == "_control":
@@ -96,10 +102,11 @@ class Service:
     def _at_provider(self, exchange: Exchange, provider: Provider) -> None:
         request = exchange.request
         base = f"/{provider.slug}{provider.base_path}"
-        model = self.dialect_of(provider).chat_model(provider, request)
+        dialect = self._dialect_at(provider, request)
+        model = dialect.chat_model(provider, request)
         played = stage.play_at(provider, request)
         if request.method == "POST" and model is not None:
-            self._chat(exchange, provider, model)
+            self._chat(exchange, provider, model, dialect)
         elif (batch_handler := handler_of(provider, request)) is not None:
             perform(self, exchange, provider, batch_handler)
         elif played is not None:
@@ -153,11 +160,13 @@ class Service:
 
     # --- chats -------------------------------------------------------------------------------------
 
-    def _chat(self, exchange: Exchange, provider: Provider, path_model: str) -> None:
+    def _chat(
+        self, exchange: Exchange, provider: Provider, path_model: str, dialect: Dialect
+    ) -> None:
         sent_id = exchange.request.header(b"x-request-id")
         reused = bool(sent_id) and self.journal.by_inference_id(sent_id) is not None
         row = self.journal.begin(self.wall(), provider.slug, sent_id, sent_id or str(uuid4()))
-        call = Call(self, exchange, provider, row)
+        call = Call(self, exchange, provider, row, dialect)
         if reused:
             call.note_violation("the x-request-id was used before")
         try:
@@ -201,7 +210,7 @@ class Service:
                 violation=f"unknown model {row.model!r}",
             )
         try:
-            ask = self.dialect_of(provider).read(provider, request, body)
+            ask = call.dialect.read(provider, request, body)
         except MALFORMED as exc:
             raise Refusal(400, f"the request is malformed: {exc}") from None
         row.stream, row.service_tier = ask.stream, ask.service_tier
@@ -221,7 +230,7 @@ class Service:
         is_spoiled = fault is not None and fault.fault == "broken_form"
         session = self.session_of(call, ask, endpoint, is_spoiled=is_spoiled)
         make = StreamRun if ask.stream else WholeRun
-        run = make(call, session, self.dialect_of(provider), pace, fault)
+        run = make(call, session, call.dialect, pace, fault)
         self.running.add(run)
         call.at_end = lambda: self.ended(run, key)
         self.limits.spend(provider, session.tally.input_total, self.wall())
@@ -240,6 +249,7 @@ class Service:
         tally = self._input_tally(call.provider, ask, endpoint)
         tally.output_total = sum(choice.tokens() for choice in choices)
         tally.reasoning = sum(choice.tokens("reasoning") for choice in choices)
+        tally.pieces = dict(ask.pieces)
         moment = self.moment(call.row.time)
         return Session(
             provider=call.provider,

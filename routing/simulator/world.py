@@ -29,6 +29,7 @@ class Traits(msgspec.Struct, frozen=True):
     """The part of a quirk record that shows on the provider's side of the wire."""
 
     chat_path: str = "/chat/completions"
+    responses_path: str = ""
     models_path: str = "/models"
     auth: str = "bearer"
     usage_mode: str = "include_usage"

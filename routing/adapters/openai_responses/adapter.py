@@ -23,6 +23,7 @@ from routing.core.errors import FailureClass, UpstreamError
 
 DIALECT = "openai_responses"
 SEALED_THOUGHTS = "reasoning.encrypted_content"
+CACHE_MARK = "cache_control"
 
 
 class OpenAIResponses(Adapter):
@@ -41,8 +42,8 @@ class OpenAIResponses(Adapter):
                 was_sent=False,
             )
         headers = request_headers(quirks, quirks.auth, secret, stream=call.stream)
-        body = dumps(_body(native, call, endpoint))
-        return BuiltRequest(quirks.responses_path, headers, body)
+        body, dropped = _body(native, call, endpoint)
+        return BuiltRequest(quirks.responses_path, headers, dumps(body), dropped)
 
     @override
     def read_reply(
@@ -77,7 +78,10 @@ class OpenAIResponses(Adapter):
         return request_id_of(endpoint, headers)
 
 
-def _body(native: NativeCall, call: ChatCall, endpoint: Endpoint) -> dict[str, Any]:
+def _body(
+    native: NativeCall, call: ChatCall, endpoint: Endpoint
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body to send, and the names of what this dialect has no word for."""
     body = {**native.body, "model": endpoint.upstream_model}
     if call.stream:
         body["stream"] = True
@@ -86,4 +90,30 @@ def _body(native: NativeCall, call: ChatCall, endpoint: Endpoint) -> dict[str, A
         # reason refuses the word.
         asked = list_of(body.get("include"))
         body["include"] = asked if SEALED_THOUGHTS in asked else [*asked, SEALED_THOUGHTS]
-    return body
+    return _without_marks(body)
+
+
+def _without_marks(body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Marks of another dialect's cache, which clients set for whoever understands them."""
+    dropped: dict[str, None] = {}
+
+    def unmarked(holder: Any, place: str) -> Any:
+        if not isinstance(holder, dict) or CACHE_MARK not in holder:
+            return holder
+        dropped[f"{place}.{CACHE_MARK}"] = None
+        return {name: value for name, value in holder.items() if name != CACHE_MARK}
+
+    def part_unmarked(item: Any) -> Any:
+        item = unmarked(item, "input")
+        parts = item.get("content") if isinstance(item, dict) else None
+        if not isinstance(parts, list) or not any(CACHE_MARK in p for p in dicts_in(parts)):
+            return item
+        return {**item, "content": [unmarked(part, "input.content") for part in parts]}
+
+    made = {name: list_of(body.get(name)) for name in ("input", "tools")}
+    changed = {
+        "input": [part_unmarked(item) for item in made["input"]],
+        "tools": [unmarked(tool, "tools") for tool in made["tools"]],
+    }
+    kept = {name: value for name, value in changed.items() if made[name]}
+    return ({**body, **kept}, tuple(dropped)) if dropped else (body, ())

@@ -77,10 +77,10 @@ def _logprobs(session: Session, choice: Choice) -> dict[str, Any] | None:
     if not session.ask.logprobs or not session.endpoint.can("logprobs"):
         return None
     pieces = [piece for part in choice.parts if part.kind == "text" for piece in part.pieces]
-    return {"content": [_logprob(piece) for piece in pieces], "refusal": None}
+    return {"content": [logprob(piece) for piece in pieces], "refusal": None}
 
 
-def _logprob(piece: str) -> dict[str, Any]:
+def logprob(piece: str) -> dict[str, Any]:
     value = -round(math.log1p(len(piece)) / 4, 6)
     return {"token": piece, "bytes": list(piece.encode()), "logprob": value, "top_logprobs": []}
 
@@ -245,7 +245,7 @@ class StreamWriter:
             "finish_reason": finish or not_yet,
         }
         if pieces is not None and session.ask.logprobs and session.endpoint.can("logprobs"):
-            choice["logprobs"] = {"content": [_logprob(piece) for piece in pieces]}
+            choice["logprobs"] = {"content": [logprob(piece) for piece in pieces]}
         chunk: dict[str, Any] = {
             "id": session.response_id,
             "object": "chat.completion.chunk",

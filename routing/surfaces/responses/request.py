@@ -34,6 +34,20 @@ _SAME_NAME = (
     "safety_identifier",
     "user",
 )
+# Words of chat that this dialect lacks. A provider of the dialect refuses them; in chat they work.
+CHAT_ONLY = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "modalities",
+        "prediction",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "web_search_options",
+    }
+)
 # Whoever asks for these would get something else than asked.
 _REFUSED = {
     # A provider would keep such a response under its own id for whoever polls for it, outside of

@@ -21,7 +21,13 @@ from routing.surfaces.responses.ids import response_id_for
 from routing.surfaces.responses.items import input_items
 from routing.surfaces.responses.native import Renaming, native_call
 from routing.surfaces.responses.native_stream import NativeResponsesStream
-from routing.surfaces.responses.request import MOVED, Translation, chat_from, refuse_impossible
+from routing.surfaces.responses.request import (
+    CHAT_ONLY,
+    MOVED,
+    Translation,
+    chat_from,
+    refuse_impossible,
+)
 from routing.surfaces.responses.store import (
     NO_HISTORY,
     History,
@@ -74,8 +80,11 @@ def _voice_of(
     response_id = response_id_for(request_id)
     items = input_items(body, response_id, history)
     base = response_base(body, response_id, int(now_unix_s))
-    native = native_call(body, items)
-    return ResponsesVoice(chat_from(body, items), native, items, base, shelf)
+    translation = chat_from(body, items)
+    native = None
+    if translation.essential or CHAT_ONLY.isdisjoint(body):
+        native = native_call(body, items)
+    return ResponsesVoice(translation, native, items, base, shelf)
 
 
 class ResponsesVoice(Voice):
@@ -84,7 +93,7 @@ class ResponsesVoice(Voice):
     def __init__(
         self,
         translation: Translation,
-        native: NativeCall,
+        native: NativeCall | None,
         items: list[Item],
         base: dict[str, Any],
         shelf: Shelf,
