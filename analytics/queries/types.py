@@ -128,6 +128,11 @@ class Headline:
     ttft_p50: Quantile | None  # from the moment the request was received
     ttft_p95: Quantile | None  # None too when filtered by key: latency is not kept per key
 
+    @property
+    def cached_share(self) -> float | None:
+        """Of the input tokens, that providers read from their caches."""
+        return self.cache_read_tokens / self.input_tokens if self.input_tokens else None
+
 
 @dataclass(frozen=True, slots=True)
 class BreakdownRow:

@@ -89,6 +89,7 @@ def provider_entry(
         "throughput": _rounded(numbers.speed_tps),
         "success_rate": numbers.success_rate,
         "samples": numbers.samples,
+        "cached_share": round(numbers.cached_share, 3) or None,
         "valid_rate": numbers.valid_rate if numbers.valid_samples else None,
         "valid_samples": numbers.valid_samples or None,
         "is_model_author": endpoint.provider.name.lower() == endpoint.model.maker.lower(),

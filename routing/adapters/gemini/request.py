@@ -24,9 +24,16 @@ from routing.adapters.quirks import PLAIN, Quirks
 from routing.core.catalog import Endpoint
 
 STOP_MAX = 5
+CACHE_MARK = "cache_control"
 THINKING_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192}
 MOST_THINKING = 24576
 _THINKING_LEVELS = {"none": "MINIMAL", "max": "XHIGH"}  # the others only change case
+
+_THINKING_NAMES = {
+    "thinking_budget": "thinkingBudget",
+    "thinking_level": "thinkingLevel",
+    "include_thoughts": "includeThoughts",
+}
 
 # OpenAI's fields that keep their meaning under another name.
 _CONFIG_NAMES = {
@@ -67,6 +74,8 @@ UNTRANSLATABLE = frozenset(
 _TRANSLATED = frozenset(
     {
         *_CONFIG_NAMES,
+        "cached_content",
+        "extra_body",
         "function_call",
         "functions",
         "generationConfig",
@@ -149,6 +158,35 @@ def _put_contents(job: _Job) -> None:
     job.sent["contents"] = contents
     if system:
         job.sent["systemInstruction"] = {"parts": system}
+
+
+def _note_cache_marks(job: _Job) -> None:
+    """There is no mark: what begins alike is cached unasked, or beforehand as `cachedContent`."""
+    messages = dicts_in(job.asked.get("messages"))
+    parts = [part for message in messages for part in dicts_in(message.get("content"))]
+    tools = dicts_in(job.asked.get("tools"))
+    functions = [dict_of(tool.get("function")) for tool in tools]
+    places = {"messages": messages, "messages.content": parts, "tools": [*tools, *functions]}
+    for place, items in places.items():
+        if any(item.get(CACHE_MARK) for item in items):
+            job.dropped.append(f"{place}.{CACHE_MARK}")
+
+
+def _put_googles_own(job: _Job) -> None:
+    """As Google's own OpenAI dialect takes it: under `extra_body.google`."""
+    extra = job.asked.get("extra_body")
+    google = dict(dict_of(dict_of(extra).get("google")))
+    cached = google.pop("cached_content", None) or job.asked.get("cached_content")
+    if cached:
+        job.sent["cachedContent"] = cached
+    thinking = dict_of(google.pop("thinking_config", None))
+    if thinking:
+        known = {_THINKING_NAMES.get(name, name): value for name, value in thinking.items()}
+        job.config["thinkingConfig"] = known
+    if extra is not None and not isinstance(extra, dict):
+        job.dropped.append("extra_body")
+    job.dropped.extend(f"extra_body.{name}" for name in dict_of(extra) if name != "google")
+    job.dropped.extend(f"extra_body.google.{name}" for name in google)
 
 
 def _put_config(job: _Job) -> None:
@@ -246,6 +284,8 @@ def _put_format(job: _Job) -> None:
 
 _STEPS: tuple[Callable[[_Job], None], ...] = (
     _put_contents,
+    _note_cache_marks,
+    _put_googles_own,
     _put_config,
     _put_tier,
     _put_tools,

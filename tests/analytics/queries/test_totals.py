@@ -30,6 +30,8 @@ def test_the_headline_is_what_the_log_says(busy: World) -> None:
     assert found.cost_usd == Attempt.objects.aggregate(usd=Sum("cost_usd"))["usd"]
     assert sum(found.cost_by_status.values()) == found.cost_usd
     assert found.output_tokens == Attempt.objects.aggregate(n=Sum("output_total"))["n"]
+    read = Attempt.objects.aggregate(n=Sum("cache_read"))["n"]
+    assert found.cached_share == (read or 0) / found.input_tokens
     assert found.rescued == RequestLog.objects.filter(outcome="ok", attempts=2).count()
 
 

@@ -114,6 +114,10 @@ def functions(mode: str, *names: str) -> dict[str, Any]:
     }
 
 
+MARK = {"type": "ephemeral", "ttl": "1h"}
+MARKED = {"type": "text", "text": "hi", "cache_control": MARK}
+
+
 @pytest.mark.parametrize(
     ("asked", "sent", "dropped"),
     [
@@ -246,6 +250,30 @@ def functions(mode: str, *names: str) -> dict[str, Any]:
             (),
         ),
         ({"something_new": 1}, {"something_new": 1}, ()),
+        # as Google's own OpenAI dialect has them
+        ({"cached_content": "c/1"}, {"cachedContent": "c/1"}, ()),
+        (
+            {"extra_body": {"google": {"cached_content": "c/1"}}},
+            {"cachedContent": "c/1"},
+            (),
+        ),
+        (
+            {"extra_body": {"google": {"thinking_config": {"thinking_budget": 9}, "x": 1}, "y": 1}},
+            {"generationConfig": {"thinkingConfig": {"thinkingBudget": 9}}},
+            ("extra_body.y", "extra_body.google.x"),
+        ),
+        ({"extra_body": 1}, {}, ("extra_body",)),
+        # marks that mean nothing there
+        (
+            {"tools": [{**TOOL, "cache_control": {"type": "ephemeral"}}]},
+            {"tools": [{"functionDeclarations": [DECLARED]}]},
+            ("tools.cache_control",),
+        ),
+        (
+            {"messages": [{"role": "user", "content": [MARKED], "cache_control": MARK}]},
+            {},
+            ("messages.cache_control", "messages.content.cache_control"),
+        ),
     ],
 )
 def test_a_parameter_becomes_its_counterpart_or_is_reported(

@@ -47,6 +47,14 @@ def test_what_was_not_measured_is_left_out() -> None:
     assert not {"throughput", "first_token_latency_ms", "success_rate"} & set(entry())
 
 
+def test_the_share_of_the_input_that_is_read_from_a_cache_is_told() -> None:
+    assert "cached_share" not in entry()
+    book = HealthBook(Random(1))
+    for _ in range(50):
+        book.on_input(1, NOW.monotonic_s, 10_000, 8_000)
+    assert 0.7 < entry(book)["cached_share"] <= 0.8
+
+
 @pytest.mark.parametrize(
     ("objective", "shown_as", "best"),
     [("fastest", "throughput", max), ("lowest-latency", "first_token_latency_ms", min)],

@@ -30,11 +30,13 @@ AUTH = {"authorization": f"Bearer {TOKEN.decode()}"}
 
 
 class LiveHub:
-    def __init__(self, simulator: ThreadedSimulator) -> None:
+    """All that is not chat, and the chat models that are named as their providers do."""
+
+    def __init__(self, simulator: ThreadedSimulator, *chat_models: str) -> None:
         endpoints = [
             endpoint_of(record, simulator.base_url(record["provider"]), number)
             for number, record in enumerate(records("endpoints"), 1)
-            if kind_of(record) != "chat"
+            if kind_of(record) != "chat" or record["upstream_model"] in chat_models
         ]
         self.simulator = simulator
         self.spool = MemorySpool()

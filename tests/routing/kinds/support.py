@@ -65,7 +65,13 @@ def record_of(slug: str, upstream_model: str) -> Record:
 def sheet_of(record: Record) -> PriceSheet:
     rows = enumerate(record["prices"], 1)
     return PriceSheet(
-        factories.price(row["meter"], row["usd"], number, service_tier=row.get("service_tier", ""))
+        factories.price(
+            row["meter"],
+            row["usd"],
+            number,
+            service_tier=row.get("service_tier", ""),
+            min_input_tokens=row.get("min_input_tokens", 0),
+        )
         for number, row in rows
     )
 
