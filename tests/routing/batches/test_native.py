@@ -1,9 +1,7 @@
-"""Batches that a provider takes as a whole, played by the simulator over real sockets."""
+"""Batches that a provider takes as a whole, and which ones go there."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -14,121 +12,11 @@ from openai.types import Batch
 
 from routing.batches import native_visit
 from routing.core.record import Intent, RequestDone
-from routing.gateway.upstream.fast import FastUpstream
-from routing.gateway.upstream.guard import AllowList
-from routing.models import Credential, NativeBatch, Provider
-from routing.services import catalog, credentials
+from routing.models import NativeBatch
 from routing.services.database_work import DatabaseUnavailable
-from routing.services.probes import FrozenSnapshots
-from routing.services.snapshots import load_snapshot
 from routing.simulator.server import ThreadedSimulator
-from routing.simulator.service import Options
+from tests.routing.batches.native_world import CHAT, CLAUDE, VECTORS, billed, booked, finished
 from tests.routing.batches.world import World, line, run_sql
-from tests.routing.edge.documents import price
-
-CHAT, CLAUDE, VECTORS = "openai/gpt-oss-120b", "anthropic/claude-x", "openai/text-embedding-3-small"
-HALF = {"service_tier": "batch"}
-DOCUMENT: dict[str, Any] = {
-    "format": "panelboard-catalog/1",
-    "checked_on": "2026-11-23",
-    "source": "test",
-    "providers": [
-        {
-            "slug": "openai",
-            "name": "OpenAI",
-            "dialect": "openai_compat",
-            "base_url": "https://api.openai.example/v1",
-            "quirks": {"batches": "openai"},
-        },
-        {
-            "slug": "plain",
-            "name": "Plain",
-            "dialect": "openai_compat",
-            "base_url": "https://api.plain.example/v1",
-        },
-        {
-            "slug": "anthropic",
-            "name": "Anthropic",
-            "dialect": "anthropic",
-            "base_url": "https://api.anthropic.example",
-            "quirks": {
-                "chat_path": "/v1/messages",
-                "auth": "header:x-api-key",
-                "extra_headers": {"anthropic-version": "2023-06-01"},
-                "batches": "anthropic",
-            },
-        },
-    ],
-    "models": [{"name": CHAT}, {"name": CLAUDE}, {"name": VECTORS, "kind": "embedding"}],
-    "endpoints": [
-        {
-            "provider": provider,
-            "model": model,
-            "upstream_model": model.rpartition("/")[2],
-            "context_window": 131072,
-            "prices": [
-                price("input", "2.00"),
-                price("output", "8.00"),
-                price("input", "1.00", **HALF),
-                price("output", "4.00", **HALF),
-            ],
-        }
-        for provider, model in (
-            ("openai", CHAT),
-            ("plain", CHAT),
-            ("openai", VECTORS),
-            ("anthropic", CLAUDE),
-        )
-    ],
-}
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[ThreadedSimulator]:
-    with ThreadedSimulator([DOCUMENT], Options(speed=0)) as running:
-        yield running
-
-
-@pytest.fixture
-async def native(world: World, simulator: ThreadedSimulator) -> AsyncIterator[World]:
-    """The world with played providers that take batches."""
-    simulator.clear()
-    await sync_to_async(load_catalog)(simulator)
-    snapshots = FrozenSnapshots(await sync_to_async(load_snapshot)())
-    allow = AllowList.parse(["127.0.0.1"])
-    async with world.serving(new_upstream=lambda: FastUpstream(allow), snapshots=snapshots):
-        yield world
-
-
-def load_catalog(simulator: ThreadedSimulator) -> None:
-    catalog.load(DOCUMENT)
-    for provider in Provider.objects.all():
-        provider.simulated_base_url = simulator.base_url(provider.slug)
-        provider.save()
-        credentials.store_credential(
-            provider=provider,
-            name="simulator",
-            secret=f"sim-{provider.slug}-key",
-            origin=Credential.Origin.SIMULATOR,
-        )
-
-
-async def finished(world: World, batch_id: str) -> dict[str, Any]:
-    for _ in range(30):
-        await world.work(turn_s=1.2)
-        await run_sql("UPDATE routing_nativebatch SET next_at = now() WHERE state <> 'over'")
-        batch = await world.batch(batch_id)
-        if batch["status"] in ("completed", "failed", "cancelled", "expired"):
-            return batch
-    raise AssertionError(batch)
-
-
-def booked(world: World) -> Decimal:
-    return sum((one.cost_usd for one in world.spool.finishes), Decimal(0))
-
-
-def billed(simulator: ThreadedSimulator) -> Decimal:
-    return sum((Decimal(row.cost_usd) for row in simulator.journal()), Decimal(0))
 
 
 async def test_lines_that_name_one_provider_go_there_as_one_batch_at_its_price(
