@@ -66,6 +66,8 @@ class Answering:
             return LineEnd.BUSY
         if len(self._running) * SHARE >= gateway.settings.max_running:
             return LineEnd.BUSY
+        if len(gateway.running) >= gateway.room:  # full, or clients wait
+            return LineEnd.BUSY
         task = asyncio.get_running_loop().create_task(self._run(job))
         self._running.add(task)
         task.add_done_callback(self._running.discard)

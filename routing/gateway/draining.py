@@ -17,6 +17,7 @@ TOLD_S = 1.0  # for the last words to reach clients, and for what is cut then to
 async def drain(gateway: Gateway, seconds: float) -> None:
     """Returns when nothing runs any more. Every request is settled by then."""
     gateway.is_draining = True
+    gateway.waiting.close()
     await _until_idle(gateway, seconds)
     for exchange in list(gateway.running):
         exchange.interrupt(STOPPING)

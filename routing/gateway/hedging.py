@@ -108,8 +108,9 @@ class Hedger:
         self._expected_usd = Decimal(0)
 
     def may_send(self, endpoint: Endpoint, scribe: Scribe) -> bool:
-        """Books what the second attempt is expected to cost."""
-        if not self._budget.take():
+        """Books what the second attempt is expected to cost. None while clients wait for a place."""
+        gateway = scribe.gateway
+        if len(gateway.running) >= gateway.room or not self._budget.take():
             return False
         self._expected_usd = self._expected_cost_usd(endpoint)
         most_usd = Decimal(self._hedge.max_usd_per_day)

@@ -75,6 +75,8 @@ async def _answer(
 ) -> None:
     try:
         gateway._admit()
+        if len(gateway.running) >= gateway.room:
+            await gateway.waiting.wait(scribe, sink, raw)
         call, facts = await _parsed(scribe, kind, headers, raw)
         if call.is_sound:
             if scribe.wishes is not None and scribe.wishes.idempotency_key:  # kept, so whole

@@ -58,6 +58,7 @@ from routing.gateway.shadow import Shadows
 from routing.gateway.spool import SpoolFull
 from routing.gateway.trying import STOPPING
 from routing.gateway.upstream.base import UpstreamClient
+from routing.gateway.waiting_room import WaitingRoom
 from routing.gateway.wishes import wishes_in
 from routing.surfaces.base import Asker, Surface, Voice
 
@@ -115,6 +116,8 @@ class Gateway:
         self.shadows = Shadows(self)
         self.hedges = Hedges(self)
         self.running: set[Exchange] = set()
+        self.room = settings.max_running  # places; none while somebody waits for one
+        self.waiting = WaitingRoom(self)
         self.is_leaving = False  # not ready for more, though it still takes what comes
         self.is_draining = False
         self._deadlines: dict[int, tuple[Endpoint, Deadlines]] = {}
@@ -196,6 +199,8 @@ class Gateway:
             if wishes is not None:
                 scribe.wishes = wishes.of(surface.name if surface else "chat", headers, raw)
             self._admit()
+            if len(self.running) >= self.room:
+                await self.waiting.wait(scribe, sink, raw)
             body = await load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
             if surface is None:
                 call, facts = parse_chat(body, raw, self.snapshots.current)
@@ -255,10 +260,6 @@ class Gateway:
     def _admit(self) -> None:
         if self.is_draining:
             raise stopping()
-        if len(self.running) >= self.settings.max_running:
-            raise unavailable(
-                "gateway_busy", "This gateway is at its limit of running requests", 1.0
-            )
         if not self.spool.has_room():
             raise no_room()
         if self.overload.reason:

@@ -87,6 +87,8 @@ class Shadows:
         endpoint = mirrored_to(planned, wanted, gateway.rng.random())
         if wanted is None or endpoint is None or len(self.running) >= MOST_RUNNING:
             return
+        if len(gateway.running) >= gateway.room or gateway.overload.reason:
+            return  # clients come first
         cap = self._caps.setdefault(policy.name, SpendCap())
         expected_usd = _expected_usd(planned.decision, endpoint)
         if not cap.take(expected_usd, Decimal(wanted.max_usd_per_day), scribe.started_utc):
