@@ -29,6 +29,8 @@ app.conf.broker_connection_max_retries = None
 
 @app.task(autoretry_for=(psycopg.OperationalError,), retry_backoff=False, default_retry_delay=1)
 def note(number: int, seconds: float = 0.0) -> None:
+    with psycopg.connect(DATABASE_URL) as connection:
+        connection.execute("insert into begun values (%s)", [number])
     time.sleep(seconds)
     with psycopg.connect(DATABASE_URL) as connection:
         connection.execute("insert into noted values (%s, %s)", [number, time.time()])
