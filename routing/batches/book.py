@@ -67,7 +67,8 @@ INSERT INTO routing_batch (
   id, project_id, key_id, endpoint, completion_window, input_file_id, metadata, native,
   output_kept_s, created_at, expires_at, served_at,
   model, status, total, completed, failed)
-VALUES (%s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s, '', 'validating', 0, 0, 0)
+SELECT %s, %s, %s, %s, %s, file.id, %s::jsonb, %s, %s, %s, %s, %s, '', 'validating', 0, 0, 0
+FROM routing_batchfile AS file WHERE file.id = %s AND file.project_id = %s FOR SHARE
 ON CONFLICT (id) DO NOTHING
 """
 _FIND = f"SELECT {COLUMNS} FROM routing_batch AS batch WHERE id = %s AND project_id = %s"  # noqa: S608
@@ -101,15 +102,16 @@ FORGOTTEN_AT_ONCE = 1000
 
 
 def add(cursor: Cursor, new: NewBatch) -> None:
-    """Adding the same again changes nothing."""
+    """Adding the same again changes nothing, and neither does a file that has just been deleted:
+    while it is added, nobody can."""
     expires_at = new.created_at + dt.timedelta(seconds=WINDOW_S)
     cursor.execute(
         _ADD,
         [
             *(new.id, new.project_id, new.key_id, new.endpoint, new.completion_window),
-            new.input_file_id,
             None if new.metadata is None else msgspec.json.encode(new.metadata).decode(),
             *(new.native, new.output_kept_s, new.created_at, expires_at, new.created_at),
+            *(new.input_file_id, new.project_id),
         ],
     )
 

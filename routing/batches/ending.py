@@ -30,7 +30,8 @@ from routing.services.sealing import CannotOpen, Keyring
 
 log = logging.getLogger(__name__)
 
-READ_AT_ONCE = 500  # lines of a batch, with their answers
+READ_AT_ONCE = 500  # lines of a batch, with their answers,
+READ_AT_ONCE_BYTES = 8 * 2**20  # unless one alone is larger
 
 NewId = Callable[[], UUID]
 
@@ -73,8 +74,14 @@ SELECT {COLUMNS} FROM routing_batch AS batch WHERE status = 'cancelling' AND NOT
 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 _READ = """
-SELECT number, custom_id, request_id, status_code, error_code, key_id, sealed
-FROM routing_batchline WHERE batch_id = %s AND number > %s ORDER BY number LIMIT %s
+WITH next AS (
+  SELECT number, custom_id, request_id, status_code, error_code, key_id, sealed FROM
+    routing_batchline WHERE batch_id = %s AND number > %s ORDER BY number LIMIT %s),
+sized AS (
+  SELECT number, sum(coalesce(octet_length(sealed), 0)) OVER (ORDER BY number) AS so_far,
+    row_number() OVER (ORDER BY number) AS place FROM next)
+SELECT next.* FROM next JOIN sized USING (number)
+WHERE so_far <= %s OR place = 1 ORDER BY number
 """
 _ENDED = """
 UPDATE routing_batch SET status = %s, {moment} = now(), completed = %s, failed = %s,
@@ -269,7 +276,7 @@ def _lines_of(
     """In the order of the input."""
     last = 0
     while True:
-        cursor.execute(_READ, [batch.id, last, READ_AT_ONCE])
+        cursor.execute(_READ, [batch.id, last, READ_AT_ONCE, READ_AT_ONCE_BYTES])
         rows = cursor.fetchall()
         if not rows:
             return

@@ -76,6 +76,7 @@ SELECT file.project_id, chunk.lines, chunk.key_id, chunk.sealed
 FROM routing_batchfilechunk AS chunk JOIN routing_batchfile AS file ON file.id = chunk.file_id
 WHERE chunk.file_id = %s AND chunk.number = %s
 """
+_LOCK = "SELECT 1 FROM routing_batchfile WHERE id = %s AND project_id = %s FOR UPDATE"
 _READERS = """
 SELECT 1 FROM routing_batch WHERE input_file_id = %s AND project_id = %s
   AND status IN ('validating', 'in_progress', 'finalizing', 'cancelling') LIMIT 1
@@ -90,7 +91,7 @@ SELECT file.id, file.project_id FROM routing_batchfile AS file
 WHERE (file.expires_at <= %s OR (file.status = 'uploading' AND file.created_at <= %s))
   AND NOT EXISTS (SELECT 1 FROM routing_batch AS batch WHERE batch.input_file_id = file.id
     AND batch.status IN ('validating', 'in_progress', 'finalizing', 'cancelling'))
-LIMIT %s
+LIMIT %s FOR UPDATE OF file SKIP LOCKED
 """
 
 
@@ -196,6 +197,7 @@ def chunks(cursor: Cursor, keyring: Keyring, file_id: UUID) -> Iterator[tuple[in
 # --- dropping ---------------------------------------------------------------------------------------
 def forget(cursor: Cursor, file_id: UUID, project_id: int) -> bool:
     """False where there was none. Raises FileInUse."""
+    cursor.execute(_LOCK, [file_id, project_id])  # whoever makes a batch of it now comes first
     cursor.execute(_READERS, [file_id, project_id])
     if cursor.fetchall():
         raise FileInUse

@@ -225,8 +225,10 @@ class BatchRoutes:
             output_kept_s=wanted.output_kept_s,
             created_at=requests.utc(self._gateway.wall()),
         )
-        await self._ask(lambda cursor: book.add(cursor, new))
-        await self._show(asked, new.id)
+        batch = await self._ask(lambda cursor: _added(cursor, new))
+        if batch is None:
+            raise requests.no_file(wanted.input_file_id)
+        await asked.reply(batch_object(batch))
 
     async def _list_batches(self, asked: Asked, _: str) -> None:
         limit = requests.limit_of(asked.query, 20, 100)
@@ -281,3 +283,9 @@ class BatchRoutes:
     def _new_id(self) -> UUID:
         gateway = self._gateway
         return uuid7(int(gateway.wall() * 1000), gateway.rng.getrandbits)
+
+
+def _added(cursor: Cursor, new: book.NewBatch) -> book.BatchRow | None:
+    """None where its file has been deleted just now."""
+    book.add(cursor, new)
+    return book.find(cursor, new.id, new.project_id)

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -74,29 +75,38 @@ class Worker:
         self._monotonic = monotonic
         self._chunks: OrderedDict[tuple[UUID, int], bytes] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
-        self._tending: asyncio.Task[None] | None = None
-        self._hold_at = self._tend_at = 0.0
+        self._beside: dict[str, asyncio.Task[None]] = {}  # what is done beside the lines
+        self._hold_at = self._tend_at = self._until = 0.0
         self._has_place = self._has_work = True
 
     async def run(self, turn_s: float = TURN_S) -> bool:
         """Whether there is work left, and the place is still ours to go on with."""
-        until = self._monotonic() + turn_s
+        self._until = self._monotonic() + turn_s
         async with self._client() as client:
             try:
-                while self._has_place and self._has_work and self._monotonic() < until:
+                while self._has_place and self._has_work and self._goes_on:
                     await self._look_after()
                     if not await self._hand_over_more(client):
                         await self._pause()
-                while self._running or self._is_tending:
-                    await self._look_after(tends=False)
+                while self._running or self._is_busy_beside:
+                    await self._look_after()
                     await self._pause()
             finally:
                 await self._let_go()
         return self._has_place and self._has_work
 
+    @property
+    def _goes_on(self) -> bool:
+        """A turn may end late, but no line waits for what is done beside the lines."""
+        return not self._is_over or self._is_busy_beside
+
+    @property
+    def _is_over(self) -> bool:
+        return self._monotonic() >= self._until
+
     async def _let_go(self) -> None:
         """Nothing is left running, also where this turn was cancelled."""
-        left = [*self._running, *filter(None, [self._tending])]
+        left = [*self._running, *self._beside.values()]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -113,7 +123,7 @@ class Worker:
         )
 
     async def _pause(self) -> None:
-        waited_for = {*self._running, *filter(None, [self._tending])}
+        waited_for = {*self._running, *(task for task in self._beside.values() if not task.done())}
         if waited_for:
             await asyncio.wait(waited_for, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED)
         else:
@@ -121,16 +131,26 @@ class Worker:
 
     # --- the place, and the batches as wholes -----------------------------------------------------
     @property
-    def _is_tending(self) -> bool:
-        return self._tending is not None and not self._tending.done()
+    def _is_busy_beside(self) -> bool:
+        return any(not task.done() for task in self._beside.values())
 
-    async def _look_after(self, *, tends: bool = True) -> None:
+    async def _look_after(self) -> None:
         now = self._monotonic()
         if now >= self._hold_at:
             await self._hold(now)
-        if tends and now >= self._tend_at and not self._is_tending:
+        is_on = self._has_place and self._has_work and not self._is_over
+        if is_on and now >= self._tend_at:
             self._tend_at = now + TEND_S
-            self._tending = asyncio.create_task(self._tend())
+            self._begin_beside("tend", self._tend)
+            self._begin_beside("natives", self._see_to_natives)
+
+    def _begin_beside(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Unless it is still at it."""
+        before = self._beside.get(name)
+        if before is not None and before.done() and (problem := before.exception()):
+            log.error("%s of batches failed", name, exc_info=problem)
+        if before is None or before.done():
+            self._beside[name] = asyncio.create_task(work())
 
     async def _hold(self, now: float) -> None:
         slot, token = self._place
@@ -143,10 +163,8 @@ class Worker:
         """Each step is one transaction, and one that finds nothing to do costs next to nothing."""
         try:
             await self._threads.run(lines.reap)
-            await self._threads.run(ending.close_lines)
+            await self._threads.run(ending.close_lines, STEP_WITHIN_S)
             while await self._threads.run(self._begin_one, STEP_WITHIN_S):
-                pass
-            while await self._natives.step():
                 pass
             while await self._threads.run(self._end_one, STEP_WITHIN_S):
                 pass
@@ -154,6 +172,16 @@ class Worker:
             log.warning("batches have to wait for the database: %s", exc)
         except CannotOpen as exc:
             log.warning("the answers of a batch cannot be read: %s", exc)
+
+    async def _see_to_natives(self) -> None:
+        """Beside the rest: to hand over a large file, or to fetch one, may take minutes."""
+        try:
+            while await self._natives.step() and not self._is_over:
+                pass
+        except DatabaseUnavailable as exc:
+            log.warning("batches at providers have to wait for the database: %s", exc)
+        except CannotOpen as exc:
+            log.warning("the lines of a batch cannot be read: %s", exc)
 
     def _begin_one(self, cursor: Cursor) -> bool:
         return ending.begin_one(cursor, self._keyring, self._settings.max_line_bytes)

@@ -24,6 +24,7 @@ ENDPOINTS = (
 COMPLETION_WINDOW = "24h"
 WINDOW_S = 24 * 3600
 MOST_LINES = 50_000
+MOST_EMPTY_LINES = 50_000
 MOST_CUSTOM_ID_CHARS = 512
 MOST_METADATA = 16
 MOST_METADATA_NAME, MOST_METADATA_VALUE = 64, 512  # characters
@@ -165,7 +166,8 @@ class LineCheck:
     @property
     def is_hopeless(self) -> bool:
         """Enough is wrong to stop reading."""
-        return len(self.errors) >= MOST_ERRORS or self.count > MOST_LINES
+        is_empty = self.number - self.count > MOST_EMPTY_LINES
+        return len(self.errors) >= MOST_ERRORS or self.count > MOST_LINES or is_empty
 
     @property
     def only_model(self) -> str:
@@ -188,6 +190,16 @@ class LineCheck:
         """The file is over."""
         if not self.count and not self.errors:
             self.errors.append((None, BadLine("empty_file", "The file has no line with a request")))
+        if self.number - self.count > MOST_EMPTY_LINES:
+            self.errors.append(
+                (
+                    None,
+                    BadLine(
+                        "too_many_empty_lines",
+                        f"The file has more than {MOST_EMPTY_LINES} empty lines. Leave them out",
+                    ),
+                )
+            )
         if self.count > MOST_LINES:
             self.errors.append(
                 (

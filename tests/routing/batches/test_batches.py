@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from openai.types import Batch
 
-from routing.models import BatchLine
+from routing.batches import ending
+from routing.batches.native import NativeBatches
+from routing.models import BatchLine, Endpoint, Model, Provider
 from routing.services import batch_work, keys
 from tests.routing.batches.world import World, echo, line, make_key, run_sql, status, until
 
@@ -290,3 +293,56 @@ async def test_a_line_is_never_hedged(world: World) -> None:
     assert batch["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
     assert world.provider.asked == ["a"]
     assert len(world.charged) == 1
+
+
+async def test_large_answers_are_read_a_few_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "READ_AT_ONCE_BYTES", 700)  # less than two answers
+    names = [f"n{n}" for n in range(5)]
+    batch_id = await world.begin(*map(line, names))
+    await world.work()
+    batch = await world.batch(batch_id)
+    answers = await world.content(batch["output_file_id"])
+    assert [one["custom_id"] for one in answers] == names
+
+
+async def test_lines_do_not_wait_for_a_batch_on_its_way_to_a_provider(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived = asyncio.Event()
+
+    async def slow(_: NativeBatches) -> bool:
+        await arrived.wait()
+        return False
+
+    batch_id = await world.begin(line("a"), line("b"), batch="off")
+    monkeypatch.setattr(NativeBatches, "step", slow)
+    working = asyncio.create_task(world.work(turn_s=0.3))
+    await until(lambda: len(world.ended) == 2)
+    arrived.set()
+    await working
+    monkeypatch.undo()
+    await world.work()
+    assert (await world.batch(batch_id))["status"] == "completed"
+
+
+async def test_old_batches_are_forgotten_with_all_that_is_known_of_them(world: World) -> None:
+    batch_id = await world.begin(line("a"))
+    await world.work()
+    await run_sql(
+        "INSERT INTO routing_nativebatch (batch_id, tag, endpoint_id, state, native_id, completed,"
+        " failed, is_cancelled, next_at, tries) SELECT id, gen_random_uuid(), %s, 'over', 'x', 0, 0,"
+        " false, now(), 1 FROM routing_batch",
+        await sync_to_async(any_endpoint)(),
+    )
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=200)
+    await sync_to_async(batch_work.forget_expired)(later)
+    assert (await world.client.get(f"/v1/batches/{batch_id}")).status_code == 404
+    assert await run_sql("SELECT 1 FROM routing_nativebatch") == []
+
+
+def any_endpoint() -> int:
+    provider = Provider.objects.create(slug="p", name="P", dialect="openai_compat", base_url="u")
+    model = Model.objects.create(name="m/m", slug="m-m")
+    return Endpoint.objects.create(provider=provider, model=model, upstream_model="m").pk

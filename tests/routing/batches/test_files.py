@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
+from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
 from openai.types import FileObject
 
+from routing.batches import files
+from routing.core import batches
+from routing.core.cursor import Cursor
 from routing.models import BatchFile, BatchFileChunk
 from routing.services import batch_work
 from tests.routing.batches.world import World, line, make_key, run_sql
@@ -210,3 +217,39 @@ async def test_lines_come_only_from_the_hubs_own_workers(world: World) -> None:
         answer = await world.client.post("/v1/batches/lines", content=b"x", headers=headers)
         assert answer.status_code == 404
         assert json.loads(answer.text)["error"]["code"] == "unknown_url"
+
+
+async def test_empty_lines_without_end_are_refused_before_they_are_all_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MOST_EMPTY_LINES", 5)
+    assert (await world.upload(line("a") + "\n" * 5)).status_code == 200
+    refused = await world.upload(line("a") + "\n" * 6)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "too_many_empty_lines"
+
+
+async def test_no_batch_is_made_of_a_file_that_is_being_deleted(world: World) -> None:
+    made = (await world.upload(line("a"))).json()
+    file_id, asked = UUID(made["id"].removeprefix("file-")), threading.Event()
+
+    def delete(cursor: Cursor) -> bool:
+        gone = files.drop(cursor, file_id, world.key.project_id)
+        assert asked.wait(5)
+        time.sleep(0.1)  # the other one is at the same row by now
+        return gone
+
+    deleting = asyncio.create_task(world.in_database(delete))
+    await asyncio.sleep(0.05)
+    body = {
+        "input_file_id": made["id"],
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    }
+    making = asyncio.create_task(world.client.post("/v1/batches", json=body))
+    asked.set()
+    assert await deleting is True
+    answer = await making
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "file_not_found"
+    assert (await world.client.get("/v1/batches")).json()["data"] == []
