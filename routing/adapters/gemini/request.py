@@ -24,6 +24,7 @@ from routing.adapters.quirks import PLAIN, Quirks
 from routing.core.catalog import Endpoint
 
 STOP_MAX = 5
+_COLLECTIONS = ("models", "tunedModels")  # a tuned model is named by its full path
 CACHE_MARK = "cache_control"
 THINKING_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192}
 MOST_THINKING = 24576
@@ -133,10 +134,13 @@ def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], tupl
 
 def request_path(endpoint: Endpoint, *, stream: bool) -> str:
     """Below a base URL that ends in the API version. Streams come as events only when asked."""
-    model = quote(endpoint.upstream_model.removeprefix("models/"), safe="")
+    kind, slash, name = endpoint.upstream_model.partition("/")
+    if not slash or kind not in _COLLECTIONS:
+        kind, name = "models", endpoint.upstream_model
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     prefix = endpoint.provider.quirks.chat_path
-    return f"{'' if prefix == PLAIN.chat_path else prefix}/models/{model}:{method}"
+    place = f"{kind}/{quote(name, safe='')}"
+    return f"{'' if prefix == PLAIN.chat_path else prefix}/{place}:{method}"
 
 
 def _pass_through(job: _Job, quirks: Quirks) -> None:

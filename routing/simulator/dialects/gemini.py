@@ -27,7 +27,15 @@ KNOWN_CONFIG = names(
 CHOICE_MODES = {"AUTO": "auto", "ANY": "required", "NONE": "none", "VALIDATED": "auto"}
 MAX_STOPS = 5
 SCHEMA_FIELDS = ("parametersJsonSchema", "parameters_json_schema", "parameters")
-_PATH = re.compile(r"/models/(?P<model>[^:]+):(?P<verb>generateContent|streamGenerateContent)$")
+_PATH = re.compile(
+    r"/(?:models/(?P<model>[^:]+)|(?P<tuned>tunedModels/[^:]+))"
+    r":(?P<verb>generateContent|streamGenerateContent)$"
+)
+
+
+def _model_in(found: re.Match[str]) -> str:
+    """A tuned model is named with its collection."""
+    return str(found["model"] or found["tuned"])
 
 
 class GeminiDialect:
@@ -36,7 +44,9 @@ class GeminiDialect:
     def chat_model(self, provider: Provider, request: Request) -> str | None:
         base = f"/{provider.slug}{provider.base_path}"
         found = _PATH.search(request.path)
-        return found["model"] if found and request.path.startswith(base) else None
+        if found is None or not request.path.startswith(base):
+            return None
+        return _model_in(found)
 
     def read(self, provider: Provider, request: Request, body: dict[str, Any]) -> Ask:
         found = _PATH.search(request.path)
@@ -48,7 +58,7 @@ class GeminiDialect:
         _check_names(body, KNOWN_FIELDS, "")
         _check_names(config, KNOWN_CONFIG, "generation_config.")
         ask = Ask(
-            model=found["model"],
+            model=_model_in(found),
             stream=stream,
             max_tokens=_whole(config, "maxOutputTokens"),
             n=_whole(config, "candidateCount") or 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 from openai import AsyncOpenAI
 
+from routing.core.catalog import Endpoint
 from routing.core.deadlines import Deadlines
 from routing.core.record import Finish
 from routing.gateway.app import GatewayApp
@@ -32,7 +33,9 @@ AUTH = {"authorization": f"Bearer {TOKEN.decode()}"}
 class LiveHub:
     """All that is not chat, and the chat models that are named as their providers do."""
 
-    def __init__(self, simulator: ThreadedSimulator, *chat_models: str) -> None:
+    def __init__(
+        self, simulator: ThreadedSimulator, *chat_models: str, more: Sequence[Endpoint] = ()
+    ) -> None:
         endpoints = [
             endpoint_of(record, simulator.base_url(record["provider"]), number)
             for number, record in enumerate(records("endpoints"), 1)
@@ -41,7 +44,7 @@ class LiveHub:
         self.simulator = simulator
         self.spool = MemorySpool()
         self.gateway = Gateway(
-            snapshots=Snapshots(endpoints, RULES),
+            snapshots=Snapshots([*endpoints, *more], RULES),
             upstream=make_upstream("fast", AllowList.parse(["127.0.0.1"])),
             spool=self.spool,
             settings=GatewaySettings(pepper=PEPPER, tick_s=0.02, deadlines=Deadlines(total_s=10)),
