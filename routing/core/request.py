@@ -70,3 +70,8 @@ def needing(facts: RequestFacts, dialect: str, words: Iterable[str]) -> RequestF
     """`facts` of a request that says what only endpoints speaking `dialect` understand."""
     said = {f"{dialect}{SAYS}{word}" for word in words}
     return msgspec.structs.replace(facts, needs=facts.needs | said)
+
+
+def needs_other_words(facts: RequestFacts, dialect: str) -> bool:
+    """Whether a request says what cannot be said in `dialect`."""
+    return any(SAYS in need and need.partition(SAYS)[0] != dialect for need in facts.needs)

@@ -21,6 +21,7 @@ from routing.core.decision import Decision, Plan
 from routing.core.errors import HubError
 from routing.core.pricing import PICO_PER_USD
 from routing.core.record import Outcome
+from routing.core.request import needs_other_words
 from routing.core.shadow import SpendCap, mirrored_to
 from routing.gateway.asgi import NO_HEADERS, FixedHeaders, Sink
 from routing.gateway.exchange import Exchange
@@ -89,9 +90,12 @@ class Shadows:
             return
         if len(gateway.running) >= gateway.room or gateway.overload.reason:
             return  # clients come first
+        if needs_other_words(scribe.facts, endpoint.provider.dialect):
+            return  # a copy goes out in the provider's usual dialect
         cap = self._caps.setdefault(policy.name, SpendCap())
         expected_usd = _expected_usd(planned.decision, endpoint)
-        if not cap.take(expected_usd, Decimal(wanted.max_usd_per_day), scribe.started_utc):
+        most_usd = Decimal(wanted.max_usd_per_day) / gateway.learning.processes
+        if not cap.take(expected_usd, most_usd, scribe.started_utc):
             return
         copy = self._copy_of(scribe, planned)
         task = asyncio.get_running_loop().create_task(

@@ -39,6 +39,7 @@ class Asked:
     earlier: tuple[str, ...] = ()  # what was said before, by user and assistant in turn
     picture: Literal["", "inline", "address"] = ""
     tools: tuple[str, ...] = ()  # names; each takes a city
+    web_search: bool = False  # the tool that a provider runs itself
     choice: Literal["", "required", "named", "none"] = ""
     one_call_at_most: bool = False
     schema: Body | None = None
@@ -73,6 +74,7 @@ class Said:
     choices: int = 1
     logprobs: bool = False
     tier: str = ""
+    searched: bool = False
     turn: list[Body] = field(default_factory=list)  # the answer as the next request repeats it
     ended: bool = False  # by the dialect's own last word
     error: Body = field(default_factory=dict)  # of a stream that broke

@@ -44,7 +44,7 @@ DIALECTS = (
         Upstream("openai", "openai/gpt-4.1-mini"),
         Upstream("together", "deepseek-ai/DeepSeek-V4-Pro-0813"),
         ("openai/gpt-4.1", "openai/gpt-4.1-mini", "openai/gpt-4o", "openai/gpt-4o-mini"),
-        frozenset({"end_user", "one_call_at_most"}),
+        frozenset({"end_user", "one_call_at_most", "web_search"}),
     ),
     Dialect(
         "Anthropic",
@@ -56,7 +56,7 @@ DIALECTS = (
             "anthropic/claude-sonnet-4-6",
             "anthropic/claude-sonnet-5-5",
         ),
-        frozenset({"end_user", "one_call_at_most"}),
+        frozenset({"end_user", "one_call_at_most", "web_search"}),
     ),
     Dialect(
         "Gemini",
@@ -68,6 +68,7 @@ DIALECTS = (
             "google/gemini-2.5-flash",
             "google/gemini-4-argon",
         ),
+        frozenset({"web_search"}),
     ),
 )
 

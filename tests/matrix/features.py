@@ -124,6 +124,16 @@ def calls_none(exchange: Exchange, asked: Asked) -> None:
     assert not said.calls
 
 
+def searches(exchange: Exchange, asked: Asked) -> None:
+    """The provider's own search is in the answer, and in what it was asked."""
+    plain, streamed = exchange.ask(asked), exchange.ask(asked.streamed())
+    assert plain.searched
+    assert plain.text
+    assert streamed.searched
+    assert streamed.text == plain.text
+    assert "web_search" in json.dumps(exchange.received()["tools"])
+
+
 def follows_schema(exchange: Exchange, asked: Asked) -> None:
     for said in (exchange.ask(asked), exchange.ask(asked.streamed())):
         value = json.loads(said.text)
@@ -261,6 +271,13 @@ FEATURES: tuple[Feature, ...] = (
         calls_none,
         "tools",
         ("tool_choice", "tools"),
+    ),
+    Feature(
+        "Web search run by the provider",
+        Asked(text="Search for panelboards.", web_search=True),
+        searches,
+        "web_search",
+        ("tools", "web_search"),
     ),
     Feature(
         "Structured output",

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from tests.matrix.asked import PICTURE_URL, PIXEL, WEATHER, Asked, Body, Call, Said
 
+WEB_SEARCH = {"type": "web_search"}
+ANTHROPICS_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 CACHE_MARK = {"cache_control": {"type": "ephemeral"}}
 FINISH = {
     "end_turn": "stop",
@@ -59,7 +61,7 @@ class Chat:
         return present(
             model=model,
             messages=[*self._messages(asked), *then],
-            tools=[self._tool(name) for name in asked.tools],
+            tools=[*map(self._tool, asked.tools), *([WEB_SEARCH] if asked.web_search else [])],
             tool_choice=self._choice(asked),
             parallel_tool_calls=False if asked.one_call_at_most else None,
             response_format=form,
@@ -191,7 +193,10 @@ class Messages:
             max_tokens=asked.limit,
             system=self._system(asked),
             messages=[*self._messages(asked), *then],
-            tools=[{"name": name, "input_schema": WEATHER} for name in asked.tools],
+            tools=[
+                *({"name": name, "input_schema": WEATHER} for name in asked.tools),
+                *([ANTHROPICS_SEARCH] if asked.web_search else []),
+            ],
             tool_choice=self._choice(asked),
             output_config=config,
             thinking={"type": "adaptive"} if asked.effort else None,
@@ -250,6 +255,7 @@ class Messages:
         return said
 
     def _add(self, said: Said, block: Body) -> None:
+        said.searched = said.searched or block["type"] == "server_tool_use"
         if block["type"] == "text":
             said.text += block["text"]
         elif block["type"] == "thinking":
@@ -329,7 +335,7 @@ class Responses:
             model=model,
             input=[*self._messages(asked), *then],
             instructions="" if asked.caches else asked.system,
-            tools=[self._tool(name) for name in asked.tools],
+            tools=[*map(self._tool, asked.tools), *([WEB_SEARCH] if asked.web_search else [])],
             tool_choice=self._choice(asked),
             parallel_tool_calls=False if asked.one_call_at_most else None,
             text={"format": form} if form else None,
@@ -380,6 +386,7 @@ class Responses:
     def read(self, document: Body) -> Said:
         said = Said(turn=document["output"], tier=document.get("service_tier") or "")
         for item in document["output"]:
+            said.searched = said.searched or item["type"] == "web_search_call"
             self._add(said, item)
         reason = (document.get("incomplete_details") or {}).get("reason")
         said.finish = _finish(reason) or ("tool_calls" if said.calls else "stop")

@@ -26,6 +26,8 @@ STOP_REASONS = {
     "tool_calls": "tool_use",
     "stop_sequence": "stop_sequence",
 }
+WEB_SEARCH = "web_search"  # with a date behind it: a tool that the provider runs itself
+SEARCHED_PAGE = "https://pages.example/panelboards"
 CHOICE_MODES = {"auto": "auto", "any": "required", "tool": "named", "none": "none"}
 
 
@@ -68,7 +70,10 @@ class AnthropicDialect:
         choice = session.choices[0]
         body = {
             **_message(session),
-            "content": [block for part in choice.parts for block in _blocks(session, part)],
+            "content": [
+                *(_found(session) if session.ask.pieces else ()),
+                *(block for part in choice.parts for block in _blocks(session, part)),
+            ],
             "stop_reason": STOP_REASONS[choice.finish],
             "stop_sequence": _hit_stop(session, choice),
         }
@@ -79,7 +84,12 @@ class AnthropicDialect:
         choice = session.choices[0]
         yield _event(Kind.HEAD, "message_start", {"message": _opening(session)})
         yield _event(Kind.HEAD, "ping", {})
-        for index, part in enumerate(choice.parts):
+        found = _found(session) if session.ask.pieces else []
+        for index, block in enumerate(found):
+            start = {"index": index, "content_block": block}
+            yield _event(Kind.HEAD, "content_block_start", start)
+            yield _event(Kind.HEAD, "content_block_stop", {"index": index})
+        for index, part in enumerate(choice.parts, len(found)):
             yield from _block_frames(session, index, part)
         usage = _usage(session, choice.tokens(), choice.tokens("reasoning"))
         delta = {
@@ -127,6 +137,10 @@ def _tier(body: dict[str, Any]) -> str:
 def _read_tools(body: dict[str, Any], ask: Ask) -> None:
     for number, tool in enumerate(body.get("tools") or ()):
         name, schema = tool.get("name"), tool.get("input_schema")
+        if text_of(tool.get("type")).startswith(f"{WEB_SEARCH}_2"):
+            ask.prompt.add_tool(WEB_SEARCH, "", {})
+            ask.pieces = {"search": 1}
+            continue
         good = isinstance(name, str) and isinstance(schema, dict)
         wants(good, f"tools.{number}: name and input_schema are required", param="tools")
         ask.prompt.add_tool(name, text_of(tool.get("description")), schema)
@@ -296,9 +310,30 @@ def _usage(session: Session, output: int, reasoning: int) -> dict[str, Any] | No
         "output_tokens": output,
         "service_tier": session.ask.service_tier or "standard",
     }
+    if session.ask.pieces:
+        searches = session.ask.pieces["search"]
+        usage["server_tool_use"] = {"web_search_requests": searches, "web_fetch_requests": 0}
     if reasoning:
         usage["output_tokens_details"] = {"thinking_tokens": reasoning}
     return pretend(usage) if session.report is Report.ABSURD else usage
+
+
+def _found(session: Session) -> list[dict[str, Any]]:
+    """What the provider's own search leaves behind."""
+    id = "srvtoolu_" + hashlib.sha256(session.response_id.encode()).hexdigest()[:24]
+    call = {"type": "server_tool_use", "id": id, "name": WEB_SEARCH, "caller": {"type": "direct"}}
+    page = {
+        "type": "web_search_result",
+        "url": SEARCHED_PAGE,
+        "title": "Panelboards",
+        "encrypted_content": "c2VhcmNoZWQ=",
+        "page_age": None,
+    }
+    result = {"type": "web_search_tool_result", "tool_use_id": id, "content": [page]}
+    return [
+        {**call, "input": {"query": "panelboards"}},
+        {**result, "caller": {"type": "direct"}},
+    ]
 
 
 def _blocks(session: Session, part: Part) -> list[dict[str, Any]]:

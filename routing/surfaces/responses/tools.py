@@ -109,6 +109,8 @@ def _word(word: str, read: ChatTools) -> str | None:
         raise refusal("tool_choice", f"'tool_choice' must be one of {', '.join(_WORDS)}")
     if word == "required" and not (read.tools or read.builtin):
         raise refusal("tool_choice", "'tool_choice' is required, but there are no 'tools'")
+    if word == "required" and read.builtin:
+        return None  # one of those may be the one that is called
     return word if read.tools else None
 
 

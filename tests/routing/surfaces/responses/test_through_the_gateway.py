@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from routing.adapters.quirks import Quirks
 from routing.core.errors import BrokenAnswer
+from routing.core.policies import Shadow
 from routing.core.record import Outcome
 from routing.gateway.app import GatewayApp
 from routing.surfaces.completions import CompletionsSurface
@@ -261,3 +263,29 @@ async def test_completions_are_served_the_same_way(run: Any) -> None:
     streamed = received(await hub.ask({"prompt": "Once", "stream": True}, "/v1/completions"))
     assert streamed.endswith(b"data: [DONE]\n\n")
     assert b'"usage"' not in streamed
+
+
+@pytest.mark.parametrize(("tools", "copies"), [([], 1), ([{"type": "web_search"}], 0)])
+async def test_what_chat_cannot_say_is_not_copied_in_chats_words(
+    run: Any, tools: list[Any], copies: int
+) -> None:
+    takes_it = frozenset({"openai_responses"})
+    quirks = Quirks(responses_path="/responses")
+    endpoints = [
+        endpoint(slug, no, at=provider(slug, no, quirks=quirks, also_speaks=takes_it))
+        for no, slug in enumerate(("first", "second"), 1)
+    ]
+    native = {
+        **dict.fromkeys(("error", "incomplete_details", "usage")),
+        "object": "response",
+        "status": "completed",
+        "output": [],
+    }
+    shadow = {"shadow": Shadow(provider="second", share=1.0)}
+    answers = [plain(json.dumps(native).encode()), plain()]
+    hub = await run(*answers, endpoints=tuple(endpoints), rules=shadow)
+    client = await hub.ask({"input": "hi", "tools": tools, "stream": False})
+    assert client.status == 200
+    if hub.bench.gateway.shadows.running:
+        await asyncio.wait(hub.bench.gateway.shadows.running, timeout=5)
+    assert len(hub.bench.upstream.requests) == 1 + copies
