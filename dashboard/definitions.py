@@ -92,6 +92,20 @@ DEFINITIONS = {
         "answers of sound form ÷ answers looked at",
         method=_WILSON,
     ),
+    "explored": Definition(
+        "Explored",
+        "The share of requests that are expected to be tried at another endpoint first, so that it "
+        "stays measured. Worked out when each request is planned, not counted afterwards.",
+        "Σ chance of going elsewhere to measure ÷ requests",
+        api="rest:routing-exploration",
+    ),
+    "exploration_cost": Definition(
+        "Cost added by exploring",
+        "What trying other endpoints first is expected to add to the cost of requests. Below zero "
+        "where they are cheaper.",
+        "Σ chance of going elsewhere × (expected cost there − expected cost without exploring)",
+        api="rest:routing-exploration",
+    ),
     "price": Definition(
         "List price",
         "What the provider asks for 1M tokens, from its own listing or price page.",

@@ -31,6 +31,7 @@ _GROUPS = (
             ("Compare", "compare", "compare"),
             ("Models", "models", "models"),
             ("Providers", "providers", "providers"),
+            ("Policies", "policies", "policies"),
             ("Playground", "playground", "playground"),
         ),
     ),

@@ -66,6 +66,9 @@ class ExplainedCandidate(serializers.Serializer[Any]):
     valid_samples = serializers.IntegerField(allow_null=True)
     score = serializers.FloatField(allow_null=True, help_text="Lower is better.")
     draw_probability = serializers.FloatField(help_text="The chance of being tried first, 0 to 1.")
+    exploring_probability = serializers.FloatField(
+        help_text="The part of it that is there to keep the endpoint measured."
+    )
     excluded = serializers.CharField(allow_null=True, help_text="A stable code.")
     detail = serializers.CharField(allow_null=True)
 
@@ -84,6 +87,9 @@ class ExplainedDecision(serializers.Serializer[Any]):
     shadow = serializers.CharField(allow_null=True)
     stays_at = serializers.CharField(
         allow_null=True, help_text="Where the conversation is cached, and therefore stays."
+    )
+    exploration_share = serializers.FloatField(
+        help_text="Of such requests, those that go elsewhere to keep endpoints measured, 0 to 1."
     )
     exploration_cost_usd = serializers.CharField(
         help_text="What measuring other endpoints adds to the expected cost; may be below zero."

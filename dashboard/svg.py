@@ -142,6 +142,7 @@ _ICONS = {
     "requests": '<path d="M4 6h16M4 12h16M4 18h10"/>',
     "models": '<path d="m12 3 8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9"/>',
     "providers": '<path d="M4 4h16v7H4zM4 13h16v7H4zM8 7.5h.01M8 16.5h.01"/>',
+    "policies": '<path d="M6 4v9a4 4 0 0 0 4 4h10M6 9h14M16 5l4 4-4 4M16 13l4 4-4 4"/>',
     "compare": '<path d="M12 3v18M4 8h4M4 12h4M4 16h4M16 8h4M16 12h4M16 16h4"/>',
     "spend": '<path d="M6 3h12v18l-3-2-3 2-3-2-3 2zM9 8h6M9 12h6"/>',
     "playground": '<path d="M4 5h7v14H4zM13 5h7v14h-7zM6.5 9h2M15.5 9h2M6.5 12h2M15.5 12h2"/>',

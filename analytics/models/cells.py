@@ -126,6 +126,10 @@ class PolicyCell(models.Model):
     requests = models.BigIntegerField()
     exploring = models.BigIntegerField()  # requests some of which go elsewhere, to measure
     exploration_usd = models.DecimalField(max_digits=24, decimal_places=12)  # expected, of that
+    explored = models.FloatField(default=0.0)  # requests expected to go elsewhere
+    usual_usd = models.DecimalField(  # expected without exploring, of requests that may explore
+        max_digits=24, decimal_places=12, default=0
+    )
 
     class Meta:
         db_table = "policy_cell"

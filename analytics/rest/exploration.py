@@ -40,6 +40,10 @@ class ExploredItem(serializers.Serializer[Any]):
     exploring = serializers.IntegerField(
         help_text="Requests some of which go elsewhere, to keep every endpoint measured."
     )
+    explored_share = serializers.FloatField(
+        source="share", allow_null=True, help_text="Of the requests, expected to go elsewhere."
+    )
+    usual_usd = Money(help_text="Expected cost without, of the requests that may explore.")
     extra_usd = Money(help_text="Expected extra cost of that; below zero where it saves money.")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analytics.histogram import bin_sql
-from routing.core.decision import EXPLORATION_PLACE
+from routing.core.decision import EXPLORATION_PLACE, EXPLORED_SHARE_PLACE, USUAL_PLACE
 from routing.core.pricing import PICO_PER_USD
 
 BUCKET = "date_bin('15 minutes', {}, timestamptz '2000-01-01 00:00+00')"
@@ -147,14 +147,18 @@ REQUEST_LATENCY = Stat(
 
 # By its place in routing.core.decision.Decision; decisions of an older version end before it.
 EXPLORATION_PICO = f"coalesce((r.decision->>{EXPLORATION_PLACE})::numeric, 0)"
+EXPLORED_SHARE = f"coalesce((r.decision->>{EXPLORED_SHARE_PLACE})::float8, 0)"
+USUAL_PICO = f"coalesce((r.decision->>{USUAL_PLACE})::numeric, 0)"
 
 POLICIES = Stat(
     "policy_cell",
-    "bucket_start, project_id, kind, policy, requests, exploring, exploration_usd",
+    "bucket_start, project_id, kind, policy, requests, exploring, exploration_usd, explored,"
+    " usual_usd",
     f"""
     SELECT {BUCKET.format("r.received_at")}, r.project_id, r.kind, coalesce(r.policy, ''),
         count(*), count(*) FILTER (WHERE {EXPLORATION_PICO} <> 0),
-        sum({EXPLORATION_PICO}) / {PICO_PER_USD}
+        sum({EXPLORATION_PICO}) / {PICO_PER_USD}, sum({EXPLORED_SHARE}),
+        sum({USUAL_PICO}) / {PICO_PER_USD}
     FROM request_log r
     WHERE {_IN_RANGE.format("r")}
     GROUP BY 1, 2, 3, 4

@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from typing_extensions import override
@@ -169,11 +170,11 @@ class PolicyAdmin(HistoryAdmin[Policy]):
     def get_readonly_fields(
         self, request: HttpRequest, obj: Policy | None = None
     ) -> tuple[str, ...]:
-        return ("name", "sentence", "as_json") if obj else ()
+        return ("name", "sentence", "as_json", "exploring") if obj else ()
 
     @override
     def get_fieldsets(self, request: HttpRequest, obj: Policy | None = None) -> Any:
-        now = [("Now", {"fields": ("sentence", "as_json")})] if obj else []
+        now = [("Now", {"fields": ("sentence", "as_json", "exploring")})] if obj else []
         return [
             (None, {"fields": ("name", "description", "make_default")}),
             *now,
@@ -185,6 +186,11 @@ class PolicyAdmin(HistoryAdmin[Policy]):
             ("When one fails", {"fields": ("allow_fallbacks", "max_attempts")}),
             ("More", {"fields": ("more",)}),
         ]
+
+    @admin.display(description="Exploring")
+    def exploring(self, row: Policy) -> SafeString:
+        page = reverse("policy", args=[row.name])
+        return format_html('<a href="{}">its share and what it costs</a>', page)
 
     @admin.display(description="Version")
     def current_version(self, row: Policy) -> int | None:

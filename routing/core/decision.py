@@ -51,6 +51,7 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     detail: str = ""  # what exactly was missing, or kept an eligible one from ranking higher
     valid_rate: float | None = None  # of answers with a form: the sound ones; None: none is needed
     valid_samples: int = 0  # that it rests on
+    explored: float = 0.0  # the part of `share` that is there to keep it measured
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True):
@@ -69,6 +70,8 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     shadow: int = 0  # id of the endpoint that copies may go to
     exploration_pico: int = 0  # what exploring adds to the expected cost, or saves if below 0
     home: int = 0  # id of the endpoint that the conversation stays at
+    explored_share: float = 0.0  # of such requests, that go elsewhere to keep endpoints measured
+    usual_pico: int = 0  # expected cost of a request without exploring, where there is some
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -82,7 +85,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _ORDER = Decision.__struct_fields__.index("order")
-EXPLORATION_PLACE = Decision.__struct_fields__.index("exploration_pico")  # in the stored array
+_PLACES = {name: place for place, name in enumerate(Decision.__struct_fields__)}
+EXPLORATION_PLACE = _PLACES["exploration_pico"]  # in the stored array
+EXPLORED_SHARE_PLACE = _PLACES["explored_share"]
+USUAL_PLACE = _PLACES["usual_pico"]
 
 
 def to_json(decision: Decision) -> bytes:

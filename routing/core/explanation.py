@@ -88,6 +88,7 @@ def _frame(decision: Decision, endpoints: Mapping[int, Endpoint]) -> Fields:
         "runner_up_cost_usd": None if second is None else _plain(cost_usd(second)),
         "shadow": _name(decision.shadow, endpoints) if decision.shadow else None,
         "stays_at": _name(decision.home, endpoints) if decision.home else None,
+        "exploration_share": _short(decision.explored_share),
         "exploration_cost_usd": _plain(Decimal(decision.exploration_pico) / PICO_PER_USD),
         "snapshot_version": decision.snapshot_version,
     }
@@ -110,6 +111,7 @@ def _candidate(one: Candidate, decision: Decision, endpoints: Mapping[int, Endpo
         "valid_samples": one.valid_samples if one.valid_rate is not None else None,
         "score": _short(one.score),
         "draw_probability": _short(one.share),
+        "exploring_probability": _short(one.explored),
         "excluded": one.excluded or None,
         "detail": one.detail or None,
     }

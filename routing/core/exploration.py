@@ -22,6 +22,7 @@ LEAST_NEED = 0.1  # this part of the share is left
 class Spread(msgspec.Struct, frozen=True):
     shares: Sequence[float]  # by index: of all requests, to be tried there for its own sake
     extra_cost_pico: int  # what that adds to the expected cost of a request, or saves
+    usual_cost_pico: int = 0  # what it is expected to cost without
 
     @property
     def total(self) -> float:
@@ -49,7 +50,8 @@ def spread(
         for share, cost, lack in zip(shares, costs_pico, needs, strict=True)
     ]
     pairs = zip(found, costs_pico, strict=True)
-    return Spread(found, round(sum(share * (cost - usual_pico) for share, cost in pairs)))
+    extra_pico = sum(share * (cost - usual_pico) for share, cost in pairs)
+    return Spread(found, round(extra_pico), round(usual_pico))
 
 
 def _bounded(share: float, extra_pico: float, most_pico: float) -> float:

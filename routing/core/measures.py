@@ -34,6 +34,12 @@ class Numbers(msgspec.Struct, frozen=True):
     valid_rate: float = 1.0  # of answers with tool calls or a schema that were of sound form
     valid_samples: int = 0  # that it rests on
 
+    def with_form(self) -> Numbers:
+        """An answer that cannot be used is no success for a request that needs its form."""
+        if self.success_rate is None or self.valid_rate >= 1.0:
+            return self
+        return msgspec.structs.replace(self, success_rate=self.success_rate * self.valid_rate)
+
     def ttft_ms_at(self, percentile: float) -> float | None:
         """This share of the requests, in percent, sees its first token sooner."""
         return _quantile(self.ttft_ms, self.ttft_spread, percentile)

@@ -43,7 +43,7 @@ class Ranking(msgspec.Struct, frozen=True):
     weights: Sequence[float] | None = None  # by index: drawn by these, zeros last and in order
     notes: Sequence[str] = ()  # by index: what keeps a candidate from being ranked higher
     explored: Spread | None = None  # without weights: whom to try first for their own sake
-    extra_cost_pico: int = 0  # of exploring
+    spread: Spread | None = None  # how the shares were changed in order to explore
 
 
 Objective = Callable[[Sequence[Eligible], RankContext], Ranking]
@@ -117,7 +117,7 @@ def _explored(
         shares=exploration.mixed(ranking.shares, found),
         notes=ranking.notes,
         explored=found,
-        extra_cost_pico=found.extra_cost_pico,
+        spread=found,
     )
 
 
@@ -201,7 +201,7 @@ def _drawn_or_explored(
         scores=[-share for share in shares],
         shares=shares,
         weights=shares,
-        extra_cost_pico=found.extra_cost_pico,
+        spread=found,
     )
 
 

@@ -16,14 +16,16 @@ from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
 from routing.core.decision import Candidate, Decision, Exclusion, Plan, Splicer
 from routing.core.draw import DrawTree, Finish, Group, Step
 from routing.core.ejection import KEPT, kept_in
+from routing.core.exploration import Spread
 from routing.core.filters import HardFilters, Verdict
-from routing.core.health import HealthBook, Numbers
+from routing.core.health import HealthBook
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
 from routing.core.policies import NO_RULE, conversation_identity, stable_identity
+from routing.core.preferred import meets
 from routing.core.pricing import Tariff, expected_pieces_pico
 from routing.core.refusal import BRAKES, NoEndpointLeft, refusal
-from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
+from routing.core.request import NO_PREFERENCES, RequestFacts
 from routing.core.steps import (
     CanaryPlaces,
     canary_fork,
@@ -45,6 +47,7 @@ __all__ = [
     "work_out",
 ]
 
+UNEXPLORED = Spread((), 0)
 CACHED_AT_HOME = 0.7  # of the input, assumed of a conversation that stays
 SORT_OBJECTIVES = {"price": "cheapest", "throughput": "fastest", "latency": "lowest-latency"}
 
@@ -108,7 +111,6 @@ class _Planner:
         "candidates",
         "document",
         "eligible",
-        "exploration_pico",
         "facts",
         "filters",
         "groups",
@@ -121,6 +123,7 @@ class _Planner:
         "policy",
         "rule",
         "shadow",
+        "spread",
     )
 
     def __init__(
@@ -143,7 +146,7 @@ class _Planner:
         self.eligible: list[Eligible] = []  # waiting to be ranked
         self.groups: list[Step] = []
         self.shadow: Endpoint | None = None
-        self.exploration_pico = 0  # of the draw that comes first
+        self.spread = UNEXPLORED  # of the draw that comes first
         self.homes: dict[int, Endpoint] = {}  # where conversations may stay
         self.braked: list[tuple[Endpoint, Exclusion]] = []
         self.kept: list[Endpoint] = []  # in spite of their breakers
@@ -153,7 +156,7 @@ class _Planner:
         kept = kept_in(endpoints, exclude, health, now)
         self.kept += kept
         for endpoint, found in zip(endpoints, health.figures(endpoints, now), strict=True):
-            numbers = _of_sound_form(found) if self.needs_form else found
+            numbers = found.with_form() if self.needs_form else found
             cost_pico = self._expected_cost_pico(endpoint, numbers.cached_share)
             candidate = Eligible(endpoint, cost_pico, numbers)
             verdict = exclude(endpoint)
@@ -190,7 +193,9 @@ class _Planner:
             output_tokens=self.facts.output_tokens,
             rule=self._rule_name(),
             shadow=self.shadow.id if self.shadow is not None else 0,
-            exploration_pico=self.exploration_pico,
+            exploration_pico=self.spread.extra_cost_pico,
+            explored_share=self.spread.total,
+            usual_pico=self.spread.usual_cost_pico,
         )
         if not self.groups:
             raise refusal(self.facts, decision, self.health, self.moment.monotonic_s)
@@ -261,13 +266,15 @@ class _Planner:
         shares = with_canary(ranking.shares, canary) if canary else ranking.shares
         for i, candidate in enumerate(eligible):
             note = ranking.notes[i] if ranking.notes else ""
-            self._note(candidate, ranking.scores[i], shares[i], "", note)
+            explored = ranking.spread.shares[i] if ranking.spread is not None else 0.0
+            self._note(candidate, ranking.scores[i], shares[i], "", note, explored)
         if canary:
             self.groups.append(canary_fork(eligible, ranking, canary))
             return
         if may_explore and self.document.sticky_s > 0:
             self.homes = self._homes(eligible, ranking)
-        self.exploration_pico += ranking.extra_cost_pico
+        if ranking.spread is not None:
+            self.spread = ranking.spread
         if ranking.explored is not None:
             self.groups.append(exploring_fork(eligible, ranking, ranking.explored.shares))
             return
@@ -326,7 +333,7 @@ class _Planner:
         tiers: dict[tuple[int, bool], list[int]] = {}
         for i in ranking.order:
             place = eligible[i].endpoint.place_in(wanted.order)
-            tiers.setdefault((place, not _meets(eligible[i].numbers, wanted)), []).append(i)
+            tiers.setdefault((place, not meets(eligible[i].numbers, wanted)), []).append(i)
         return [tiers[key] for key in sorted(tiers)]
 
     def _allow_fallbacks(self) -> bool:
@@ -356,6 +363,7 @@ class _Planner:
         share: float,
         excluded: str = "",
         detail: str = "",
+        explored: float = 0.0,
     ) -> None:
         numbers = candidate.numbers
         self.candidates.append(
@@ -372,29 +380,6 @@ class _Planner:
                 detail,
                 numbers.valid_rate if self.needs_form else None,
                 numbers.valid_samples if self.needs_form else 0,
+                explored,
             )
         )
-
-
-def _of_sound_form(numbers: Numbers) -> Numbers:
-    """An answer that cannot be used is no success for a request that needs its form."""
-    if numbers.success_rate is None or numbers.valid_rate >= 1.0:
-        return numbers
-    rate = numbers.success_rate * numbers.valid_rate
-    return msgspec.structs.replace(numbers, success_rate=rate)
-
-
-def _meets(numbers: Numbers, wanted: ProviderPreferences) -> bool:
-    least, most = wanted.preferred_min_throughput, wanted.preferred_max_latency
-    quick = least is None or (numbers.speed_tps or 0.0) >= least
-    early = most is None or _is_within(numbers.ttft_ms, most)
-    return (
-        quick
-        and early
-        and all((numbers.speed_tps_at(p) or 0.0) >= tps for p, tps in wanted.throughput_cutoffs)
-        and all(_is_within(numbers.ttft_ms_at(p), s) for p, s in wanted.latency_cutoffs)
-    )
-
-
-def _is_within(ttft_ms: float | None, most_s: float) -> bool:
-    return ttft_ms is not None and ttft_ms <= most_s * 1000

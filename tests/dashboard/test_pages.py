@@ -30,6 +30,7 @@ COUNTS = {
     "/models/openai-gpt-oss-120b/": 10,
     "/providers/": 11,
     "/providers/groq/": 12,
+    "/policies/": 6,
     "/compare/": 8,
     "/compare/groq-vs-together/": 9,
     "/compare/groq~openai-gpt-oss-120b-vs-novita~openai-gpt-oss-120b/": 9,

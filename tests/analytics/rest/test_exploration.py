@@ -11,10 +11,11 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from analytics.models import PolicyCell
-from analytics.queries.explored import exploration
+from analytics.queries import explored
+from analytics.queries.explored import exploration, explored_endpoints
 from analytics.queries.types import EVERYTHING, Period, Scope
 from analytics.rollups import fill
-from routing.core.decision import Decision, to_json
+from routing.core.decision import Candidate, Decision, to_json
 from tests.analytics.conftest import Log
 from tests.analytics.records import Told, decision
 from tests.analytics.rest.conftest import ClientOf, body_of, problem_of
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.django_db
 
 def decided(pico: int, policy: str = "balanced") -> bytes:
     plain = msgspec.json.decode(decision(), type=Decision)
-    return to_json(msgspec.structs.replace(plain, policy=policy, exploration_pico=pico))
+    more = {"explored_share": 0.25, "usual_pico": 100_000_000}
+    return to_json(msgspec.structs.replace(plain, policy=policy, exploration_pico=pico, **more))
 
 
 def asked(world: World, at: dt.datetime, pico: int | None, **who: object) -> list[object]:
@@ -84,6 +86,8 @@ def test_it_is_a_resource_of_the_organization_s_own_projects(
                 "policy": "balanced",
                 "requests": 1,
                 "exploring": 1,
+                "explored_share": 0.25,
+                "usual_usd": "0.000100000000",
                 "extra_usd": "0.000004000000",
             }
         ]
@@ -102,3 +106,58 @@ def test_a_wrong_parameter_is_named(api: APIClient, query: str) -> None:
 
 def test_it_needs_the_scope(world: World, client_of: ClientOf) -> None:
     problem_of(client_of(world.acme, "catalog:read").get("/api/v1/routing/exploration"), 403)
+
+
+def candidate(endpoint_id: int, cost_pico: int, share: float, chance: float) -> Candidate:
+    return Candidate(endpoint_id, cost_pico, 100.0, 80.0, 0.99, 40, 1.0, share, explored=chance)
+
+
+def exploring(world: World, **changes: object) -> bytes:
+    """1 in 50 goes to the dear endpoint first; usually the cheap one is asked alone."""
+    cheap, dear = world.at_swift.pk, world.at_steady.pk
+    candidates = (candidate(cheap, 1_000_000, 0.98, 0.0), candidate(dear, 3_000_000, 0.02, 0.02))
+    fields = {
+        "candidates": candidates,
+        "order": (cheap,),
+        "exploration_pico": 40_000,
+        "explored_share": 0.02,
+        "usual_pico": 1_000_000,
+        **changes,
+    }
+    plain = msgspec.json.decode(decision(), type=Decision)
+    return to_json(msgspec.structs.replace(plain, **fields))
+
+
+def test_shares_and_costs_say_what_exploring_adds_to_what(world: World, log: Log) -> None:
+    now = timezone.now()
+    for _ in range(50):
+        told = Told(now, project_id=world.project.pk)
+        log([told.done(decision=exploring(world))])
+    fill.roll_up(now)
+    day = dt.timedelta(days=1)
+    (found,) = exploration(EVERYTHING, Period(now - day, now + day))
+    assert found.explored == pytest.approx(1.0)
+    assert found.share == pytest.approx(0.02)
+    assert (found.extra_usd, found.usual_usd) == (Decimal("0.000002"), Decimal("0.00005"))
+    assert found.added == pytest.approx(0.04)
+
+
+def test_the_latest_decisions_say_where_it_explores(
+    world: World, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explored, "LATEST_DECISIONS", 10)
+    now = timezone.now()
+    old = now - dt.timedelta(hours=2)
+    records = [(old, decision())] * 5 + [(now, exploring(world))] * 10
+    for at, record in records:
+        log([Told(at, project_id=world.project.pk).done(decision=record)])
+    day = dt.timedelta(days=1)
+    period = Period(now - day, now + day)
+    found = explored_endpoints(EVERYTHING, period, "balanced")
+    assert found.decisions == 10
+    (row,) = found.endpoints  # the other one is not explored
+    assert (row.endpoint_id, row.provider) == (world.at_steady.pk, "steady")
+    assert row.share == pytest.approx(0.02)
+    assert row.extra_usd == Decimal("0.00004")  # 1,000 x 0.02 x 2 millionths
+    for scope, policy in ((Scope(frozenset()), "balanced"), (EVERYTHING, "thrifty")):
+        assert explored_endpoints(scope, period, policy).decisions == 0

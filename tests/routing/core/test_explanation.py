@@ -47,6 +47,7 @@ def test_every_candidate_is_told_with_its_numbers_and_why_it_was_left_out() -> N
         "valid_samples": None,
         "score": cheap["score"],
         "draw_probability": 1.0,
+        "exploring_probability": 0.0,
         "excluded": None,
         "detail": None,
     }

@@ -169,3 +169,21 @@ def test_a_plan_reads_the_figures_that_were_drawn_towards_the_peers() -> None:
     result = planned(world=snapshot(CHEAP, MIDDLE, rare))
     found = {one.endpoint_id: one for one in result.decision.candidates}
     assert (found[4].ttft_ms or 0) < 1200.0
+
+
+def test_the_decision_says_which_part_of_a_share_is_exploring_and_what_it_costs_without() -> None:
+    cheap = endpoint("cheap", 1, ("0.10", "0.40"), stats=stats(400, 90))
+    dear = endpoint("dear", 2, ("0.40", "1.60"), stats=stats(400, 90))
+    for objective in ("balanced", "slo-cheapest"):
+        rules = policy(objective=objective)
+        found = plan(facts(), rules, snapshot(cheap, dear), health(), moment(), Random(1)).decision
+        by_id = {one.endpoint_id: one for one in found.candidates}
+        assert 0 < by_id[2].explored <= by_id[2].share
+        explored = sum(one.explored for one in found.candidates)
+        assert found.explored_share == pytest.approx(explored)
+        with_exploring = sum(one.share * one.cost_pico for one in found.candidates)
+        assert found.usual_pico + found.exploration_pico == pytest.approx(with_exploring, rel=1e-6)
+    wished = plan(
+        facts(objective="cheapest"), policy(), snapshot(cheap, dear), health(), moment(), Random(1)
+    ).decision
+    assert (wished.explored_share, wished.usual_pico) == (0.0, 0)
