@@ -22,8 +22,10 @@ _LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_
 _ASKS_USAGE = b',"stream_options":{"include_usage":true}}'
 
 # Writing JSON anew is cheap but for its escapes, so that only long texts full of them (JSON or
-# code within JSON) are worth the search that has to come before they are sent as they are.
+# code within JSON) are worth the search that has to come before they are sent as they are; and
+# those that are so large that each copy of them holds up everybody else.
 SPLICED_FROM_BYTES = 16_384
+SPLICED_ANYWAY_BYTES = 2**20
 PROBED_BYTES = 2048
 PROBED_ESCAPES = 64
 
@@ -110,8 +112,7 @@ def splice(call: ChatCall, model: str, way: Way) -> bytes | None:
     (`mod\\u0065l`), could be the one that the provider reads.
     """
     raw = call.raw
-    middle = len(raw) // 2
-    if raw.count(b"\\", middle, middle + PROBED_BYTES) < PROBED_ESCAPES:
+    if len(raw) < SPLICED_ANYWAY_BYTES and not _is_full_of_escapes(raw):
         return None
     at = raw.rfind(b'"model"')
     if raw.rfind(b'"model"', 0, max(at, 0)) >= 0 or raw.rfind(b"\\u006") >= 0:
@@ -128,6 +129,11 @@ def splice(call: ChatCall, model: str, way: Way) -> bytes | None:
     if raw[at - 2 : at] == b", ":
         return b"".join((new_field, b",", raw[1 : at - 2], rest, end))
     return None
+
+
+def _is_full_of_escapes(raw: bytes) -> bool:
+    middle = len(raw) // 2
+    return raw.count(b"\\", middle, middle + PROBED_BYTES) >= PROBED_ESCAPES
 
 
 def _end_of(call: ChatCall, way: Way) -> bytes | None:
