@@ -32,6 +32,8 @@ pytestmark = pytest.mark.e2e
 
 STREAMS = int(os.environ.get("PANELBOARD_TEST_STREAMS", "50"))
 OUTAGE_S = float(os.environ.get("PANELBOARD_TEST_OUTAGE_S", "8"))
+ALL_SENT_WITHIN_S = 30.0
+WRITING_S = 1.5
 SETTLED_WITHIN_S = 150.0
 PAGES = ("/", "/requests/", "/models/", "/spend/", "/login/", "/admin/")
 PAGES_WITHIN_S = 12.0
@@ -68,14 +70,19 @@ async def stream_until_cut(client: httpx.AsyncClient, number: int) -> bool:
         return False
 
 
-async def run_streams_and_kill(hub: RunningHub, kill_after_s: float) -> list[bool]:
+async def run_streams_and_kill(hub: RunningHub, simulator: SimulatorControl) -> list[bool]:
+    """Killed when all of them have reached a provider, and write."""
     headers = {"authorization": f"Bearer {hub.api_key}"}
     limits = httpx.Limits(max_connections=STREAMS * 2)
     async with httpx.AsyncClient(
         base_url=hub.url, headers=headers, timeout=60, limits=limits
     ) as client:
         tasks = [asyncio.create_task(stream_until_cut(client, i)) for i in range(STREAMS)]
-        await asyncio.sleep(kill_after_s)
+        deadline = time.monotonic() + ALL_SENT_WITHIN_S
+        while len(accepted(simulator)) < STREAMS:
+            assert time.monotonic() < deadline, "not all streams reached a provider"
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(WRITING_S)
         os.kill(hub.pid_of("web"), signal.SIGKILL)
         return await asyncio.gather(*tasks)
 
@@ -97,7 +104,7 @@ def test_every_stream_of_a_killed_gateway_is_settled_once_and_to_the_last_digit(
     said = len(crash_hub.lines)
     with SimulatorControl(crash_hub.simulator_url) as simulator:
         simulator.http.delete("/_control/journal")
-        finished = asyncio.run(run_streams_and_kill(crash_hub, kill_after_s=3.0))
+        finished = asyncio.run(run_streams_and_kill(crash_hub, simulator))
         crash_hub.wait_for_line("web is running again", 30, after=said)
         rows = ended_rows(simulator)
     assert sum(finished) < STREAMS, "the kill came too late to cut anything"
@@ -119,11 +126,15 @@ def cost_by_provider(rows: list[dict[str, Any]]) -> dict[str, Decimal]:
     return costs
 
 
+def accepted(simulator: SimulatorControl) -> list[dict[str, Any]]:
+    return [row for row in simulator.journal() if row["accepted"]]
+
+
 def ended_rows(simulator: SimulatorControl) -> list[dict[str, Any]]:
     """What the providers billed, once none of them is still writing."""
     deadline = time.monotonic() + 10
     while True:
-        rows = [row for row in simulator.journal() if row["accepted"]]
+        rows = accepted(simulator)
         if all(row["closed_by"] for row in rows):
             return rows
         assert time.monotonic() < deadline, "providers still write to the gateway that was killed"

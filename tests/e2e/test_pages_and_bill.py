@@ -75,6 +75,7 @@ def test_the_playground_refuses_an_endpoint_that_does_not_exist(
 def test_a_request_is_on_the_bill_of_the_month_and_on_the_page(
     hub: RunningHub, browser_of_admin: httpx.Client, http: httpx.Client, rest: Rest
 ) -> None:
+    roll_up(hub)
     before = rest.bill().get("zai", Decimal(0))
     model = next(
         model["id"]
