@@ -2,7 +2,7 @@
 
     every 2 s: insert our news, if any  ->  read the others' rows since the last round
 
-A task of the event loop: statements are awaited, and cut after a second. Without Postgres every
+A breaker that turns is told at once, by a notification that makes the others read. A task of the event loop: statements are awaited, and cut after a second. Without Postgres every
 process goes on with what it sees itself, and tells it later.
 """
 
@@ -26,6 +26,9 @@ from routing.snapshots.connection import Database, cut, cut_after
 log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
+LOOK_S = 0.25  # whether there is something urgent
+CHANNEL = "panelboard_sighting"
+LIVE_S = 60.0  # a process that told something so long ago still serves requests
 STATEMENT_S = 1.0
 FIRST_ROUND_S = 2.0
 FORGET_EVERY_S = 60.0
@@ -36,14 +39,15 @@ MOST_ROWS = 5000  # in one round
 LEAST_BACK_OFF_S, MOST_BACK_OFF_S = 0.5, 10.0
 
 TELL = """
-INSERT INTO routing_sighting (process, told_at, sightings) VALUES (%s, clock_timestamp(), %s)
+INSERT INTO routing_sighting (process, told_at, sightings) VALUES (%s, clock_timestamp() - make_interval(secs => %s), %s)
 """
+NOTIFY = "SELECT pg_notify(%s, %s)"
 FIRST = """
 SELECT coalesce(min(id), 0) FROM routing_sighting
 WHERE told_at > clock_timestamp() - make_interval(secs => %s)
 """
 READ = """
-SELECT id, extract(epoch FROM clock_timestamp() - told_at)::float8, sightings
+SELECT id, process, extract(epoch FROM clock_timestamp() - told_at)::float8, sightings
 FROM routing_sighting WHERE id >= %s AND process <> %s ORDER BY id DESC LIMIT %s
 """
 FORGET = """
@@ -55,6 +59,11 @@ Connection = psycopg.AsyncConnection[Any]
 
 class Learner(Protocol):
     """routing.core.learning.Learning; times are monotonic seconds."""
+
+    @property
+    def is_urgent(self) -> bool: ...
+
+    def meet(self, processes: int) -> None: ...
 
     def tell(self, now: float) -> bytes: ...
 
@@ -86,6 +95,8 @@ class HealthKeeper:
         self._task: asyncio.Task[None] | None = None
         self._first_round = asyncio.Event()
         self._untold = b""  # that could not be written
+        self._untold_at = 0.0
+        self._others: dict[str, float] = {}  # when they told something last
         self._from_id: int | None = None
         self._heard: set[int] = set()
         self._forget_at = float("-inf")
@@ -124,13 +135,24 @@ class HealthKeeper:
 
     async def _serve(self, connection: Connection) -> None:
         """Round after round. Raises when Postgres does not answer."""
+        with cut_after(connection, STATEMENT_S):
+            await connection.execute(f"LISTEN {CHANNEL}")
         while True:
             await self._round(connection)
             if self.trouble:
                 log.info("what is learned is shared with the other processes")
             self.trouble = ""
             self._first_round.set()
-            await asyncio.sleep(self._round_s * (0.9 + self._random.random() / 5))
+            await self._rest(connection, self._round_s * (0.9 + self._random.random() / 5))
+
+    async def _rest(self, connection: Connection, seconds: float) -> None:
+        """Until the next round, which comes early where a breaker turned, here or elsewhere."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (left_s := until - loop.time()) > 0 and not self._learner.is_urgent:
+            async for note in connection.notifies(timeout=min(left_s, LOOK_S), stop_after=1):
+                if note.payload != self.process:
+                    return
 
     async def _round(self, connection: Connection) -> None:
         await self._tell(connection)
@@ -142,11 +164,16 @@ class HealthKeeper:
                 await connection.execute(FORGET, [KEPT_S])
 
     async def _tell(self, connection: Connection) -> None:
-        self._untold = self._untold or self._learner.tell(self._monotonic())
+        now, is_urgent = self._monotonic(), self._learner.is_urgent
+        if not self._untold:
+            self._untold, self._untold_at = self._learner.tell(now), now
         if self._untold:
+            row = [self.process, now - self._untold_at, self._untold.decode()]
             with cut_after(connection, STATEMENT_S):
-                await connection.execute(TELL, [self.process, self._untold.decode()])
-            self._untold = b""
+                await connection.execute(TELL, row)
+                self._untold = b""
+                if is_urgent:
+                    await connection.execute(NOTIFY, [CHANNEL, self.process])
         for tell in self._also:
             with cut_after(connection, STATEMENT_S):
                 await tell(connection)
@@ -160,10 +187,13 @@ class HealthKeeper:
             cursor = await connection.execute(READ, [self._from_id, self.process, MOST_ROWS])
             rows = await cursor.fetchall()
         now = self._monotonic()
-        for number, age_s, text in rows:
+        for number, process, age_s, text in rows:
             if number not in self._heard:
                 self._heard.add(number)
+                self._others[process] = max(self._others.get(process, float("-inf")), now - age_s)
                 self._take_in(text, now, age_s)
+        self._others = {one: at for one, at in self._others.items() if now - at < LIVE_S}
+        self._learner.meet(1 + len(self._others))
         if rows:
             self._from_id = max(self._from_id, rows[0][0] - OVERLAP_ROWS)
             self._heard = {number for number in self._heard if number >= self._from_id}

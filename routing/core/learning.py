@@ -71,6 +71,19 @@ class Learning:
         if facts.conversation:
             self.health.conversations.note(facts, endpoint_id, now)
 
+    @property
+    def processes(self) -> int:
+        """That serve requests of late, this one included."""
+        return self.turns.processes
+
+    @property
+    def is_urgent(self) -> bool:
+        """The others should be told at once, and not at the next round."""
+        return self.turns.has_news
+
+    def meet(self, processes: int) -> None:
+        self.turns.processes = processes
+
     def tell(self, now: float) -> bytes:
         """For the other processes; b"" where nothing is new. `now` is monotonic seconds."""
         self.settle(now)

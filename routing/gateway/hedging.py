@@ -37,7 +37,7 @@ UNASKED = Hedge()  # the limits for a request that asks for it under a policy th
 
 
 class HedgeBudget:
-    """What one policy may hedge in one gateway process."""
+    """What one policy may hedge in one gateway process, which has its part of what all may spend."""
 
     __slots__ = ("_tokens", "cap")
 
@@ -113,7 +113,7 @@ class Hedger:
         if len(gateway.running) >= gateway.room or not self._budget.take():
             return False
         self._expected_usd = self._expected_cost_usd(endpoint)
-        most_usd = Decimal(self._hedge.max_usd_per_day)
+        most_usd = Decimal(self._hedge.max_usd_per_day) / gateway.learning.processes
         if self._budget.cap.take(self._expected_usd, most_usd, scribe.started_utc):
             return True
         self._budget.give_back()

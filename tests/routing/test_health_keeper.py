@@ -12,6 +12,7 @@ import pytest
 from django.db import connections
 
 from routing import health_keeper
+from routing.core.errors import FailureClass
 from routing.core.health import HealthBook
 from routing.core.learning import Learning
 from routing.health_keeper import KEPT_S, HealthKeeper
@@ -193,3 +194,90 @@ async def test_without_postgres_it_goes_on_and_tells_later(
             proxy.heal()
             await until(lambda: two.knows()[0] >= 25)
     await proxy.stop()
+
+
+def slow(one: Process) -> Process:
+    """Rounds are so far apart that only what is urgent is told in time."""
+    one.keeper._round_s = 60.0
+    return one
+
+
+def fails(one: Process) -> None:
+    for _ in range(5):
+        one.learning.health.on_failure(1, one.now, FailureClass.TRANSIENT, None)
+
+
+def is_out(one: Process) -> bool:
+    return not one.learning.health.of(1).breaker.allows(one.now)
+
+
+def recovers(one: Process) -> None:
+    health = one.learning.health
+    one.now = health.of(1).breaker.open_until
+    for _ in range(2):
+        assert health.on_start(1, one.now)
+        health.on_success(1, one.now, 100.0, 50.0)
+        one.now += 1.0
+
+
+async def test_a_breaker_that_opens_is_out_in_every_process_before_the_next_round() -> None:
+    one, two, three = (slow(Process(number)) for number in (1, 2, 3))
+    async with started(one, two, three):
+        fails(one)
+        await until(lambda: is_out(two) and is_out(three))
+        assert two.learning.health.changes == 1
+
+
+async def test_a_recovery_is_told_as_fast_and_tried_by_the_others() -> None:
+    one, two = slow(Process(1)), slow(Process(2))
+    async with started(one, two):
+        fails(one)
+        await until(lambda: is_out(two))
+        began = one.now
+        recovers(one)
+        two.now += one.now - began
+        await until(lambda: not is_out(two))
+        two.learning.health.on_start(1, two.now)
+        two.see(1, ttft_ms=100.0)
+        assert two.learning.health.is_quiet(1, two.now)
+
+
+async def test_a_process_that_starts_knows_which_endpoints_are_out() -> None:
+    one, two = Process(1), Process(2)
+    async with started(one):
+        fails(one)
+        await rows_become(1)
+    async with started(two):
+        assert is_out(two)
+
+
+async def test_processes_know_how_many_of_them_serve_requests() -> None:
+    one, two, three = (Process(number) for number in (1, 2, 3))
+    await written("quiet for a minute", 61.0, "{}")
+    async with started(one, two, three):
+        one.see(1, ttft_ms=500.0)
+        two.see(1, ttft_ms=500.0)
+        await until(lambda: three.learning.processes == 3)
+        await until(lambda: one.learning.processes == 2)
+        one.now += 61.0
+        await until(lambda: one.learning.processes == 1)
+
+
+async def test_news_that_could_not_be_told_in_time_is_as_old_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health_keeper, "MOST_BACK_OFF_S", 0.1)
+    monkeypatch.setattr(health_keeper, "LEAST_BACK_OFF_S", 0.05)
+    works = health_keeper.TELL
+    one, two = Process(1), Process(2)
+    async with started(one, two):
+        monkeypatch.setattr(health_keeper, "TELL", "SELECT 1 / 0")
+        fails(one)
+        await until(lambda: one.keeper.trouble)
+        one.now += 600.0
+        two.see(1, ttft_ms=100.0)
+        monkeypatch.setattr(health_keeper, "TELL", works)
+        await until(lambda: not one.keeper.trouble and len(one.keeper._heard) == 1)
+        await until(lambda: len(two.keeper._heard) == 1)
+        assert two.learning.processes == 1
+        assert not is_out(two)
