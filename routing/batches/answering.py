@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
@@ -127,9 +128,9 @@ class _Line:
         self._answering = answering
         self._request_id = UUID(bytes=request_id)
 
-    async def answered(self, body: bytes) -> bool:
+    async def answered(self, body: bytes, cost_usd: Decimal | None) -> bool:
         """False where the line is somebody else's by now."""
-        return await self._keep(200, body)
+        return await self._keep(200, body, cost_usd)
 
     async def failed(self, error: HubError) -> LineEnd:
         if error.code == STOPPING.code:
@@ -148,10 +149,10 @@ class _Line:
         """Not for any fault of the line: the try does not count."""
         await self._again(0.0, counts=False)
 
-    async def _keep(self, status: int, body: bytes) -> bool:
+    async def _keep(self, status: int, body: bytes, cost_usd: Decimal | None = None) -> bool:
         keyring = self._answering.keyring
         sealed = lines.seal(keyring, self.job.place, body)
-        kept = await self._end(status, keyring.active, sealed)
+        kept = await self._end(status, keyring.active, sealed, cost_usd=cost_usd)
         self.end = LineEnd.DONE if kept else LineEnd.NOT_YOURS
         return kept
 
@@ -167,19 +168,22 @@ class _Line:
         *,
         pause: float = 0.0,
         counts: bool = True,
+        cost_usd: Decimal | None = None,
     ) -> Awaitable[bool]:
-        job = self.job
-        return self._answering.desk.keep(
-            Keep(job.line_id, job.try_no, self._request_id, status, key_id, sealed, pause, counts)
+        job, request_id = self.job, self._request_id
+        ended = Keep(
+            *(job.line_id, job.try_no, request_id, status, key_id, sealed, pause, counts, cost_usd)
         )
+        return self._answering.desk.keep(ended)
 
 
 class _LineScribe(Scribe):
     """Holds the end of an answered attempt back until the answer is kept."""
 
-    __slots__ = ("_book",)
+    __slots__ = ("_book", "cost_usd")
 
     _book: Callable[[], None]
+    cost_usd: Decimal
 
     @override
     def answered(
@@ -191,6 +195,7 @@ class _LineScribe(Scribe):
         finish_reason: str,
         response_model: str,
     ) -> None:
+        self.cost_usd = money.charge.amount_usd
         attempt.settled = True  # from here on no deadline may end it
         self._book = partial(
             super().answered,
@@ -246,7 +251,7 @@ class _LineSink:
         self, status: int, headers: Headers, body: bytes, fixed: FixedHeaders = NO_HEADERS
     ) -> None:
         self.started = True
-        if await self._line.answered(body):
+        if await self._line.answered(body, self._scribe.cost_usd):
             await self._scribe.book()
         else:
             self._scribe.drop()

@@ -85,7 +85,9 @@ WHERE so_far <= %s OR place = 1 ORDER BY number
 """
 _ENDED = """
 UPDATE routing_batch SET status = %s, {moment} = now(), completed = %s, failed = %s,
-  output_file_id = %s, error_file_id = %s, usage = %s::jsonb WHERE id = %s
+  output_file_id = %s, error_file_id = %s, usage = %s::jsonb,
+  cost_usd = (SELECT sum(cost_usd) FROM routing_batchline WHERE batch_id = routing_batch.id)
+WHERE id = %s
 """
 _DROP_LINES = "DELETE FROM routing_batchline WHERE batch_id = %s"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -62,6 +63,7 @@ class Keep(msgspec.Struct, frozen=True):
     sealed: bytes = b""
     pause_s: float = 0.0
     counts: bool = True  # as a try
+    cost_usd: Decimal | None = None
 
 
 _NEXT = """
@@ -106,9 +108,10 @@ WHERE id = ANY(%s) AND state = 'running' AND holder = %s
 # A line whose lease ended while Postgres was away may be kept still, unless someone tries it again.
 _KEEP = """
 UPDATE routing_batchline AS line SET state = 'done', status_code = new.status_code,
-  key_id = new.key_id, sealed = new.sealed, holder = NULL, lease_until = NULL, not_before = NULL
-FROM unnest(%s::bigint[], %s::smallint[], %s::uuid[], %s::smallint[], %s::text[], %s::bytea[])
-  AS new (id, try_no, request_id, status_code, key_id, sealed)
+  key_id = new.key_id, sealed = new.sealed, cost_usd = new.cost_usd, holder = NULL,
+  lease_until = NULL, not_before = NULL
+FROM unnest(%s::bigint[], %s::smallint[], %s::uuid[], %s::smallint[], %s::text[], %s::bytea[],
+  %s::numeric[]) AS new (id, try_no, request_id, status_code, key_id, sealed, cost_usd)
 WHERE line.id = new.id AND line.try_no = new.try_no AND line.request_id = new.request_id
   AND line.state IN ('running', 'waiting')
 RETURNING line.id
@@ -192,6 +195,7 @@ def keep(cursor: Cursor, ended: Sequence[Keep]) -> set[int]:
                 [one.status_code for one in whole],
                 [one.key_id for one in whole],
                 [one.sealed for one in whole],
+                [one.cost_usd for one in whole],
             ],
         )
         kept |= _ids(cursor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -82,11 +83,19 @@ class Bookkeeper:
         facts = facts_for(policy, ready.facts, caller, ready.call.body, ())
         return plan(facts, policy, self._snapshot, gateway.health, moment, gateway.rng)
 
-    def kept(self, line: NativeLine, request_id: UUID, status: int, body: bytes) -> Keep:
+    def kept(
+        self,
+        line: NativeLine,
+        request_id: UUID,
+        status: int,
+        body: bytes,
+        cost_usd: Decimal | None = None,
+    ) -> Keep:
         keyring = self._tools.keyring
         place = (self._one.batch_id.bytes, line.number, self._one.project_id)
         sealed = lines.seal(keyring, place, body)
-        return Keep(line.id, 1, request_id, status, keyring.active, sealed)
+        ended = Keep(line.id, 1, request_id, status, keyring.active, sealed)
+        return msgspec.structs.replace(ended, cost_usd=cost_usd)
 
     def kept_error(self, line: NativeLine, request_id: UUID, error: HubError) -> Keep:
         return self.kept(line, request_id, error.status, error_body(error, str(request_id)))
@@ -103,14 +112,14 @@ class Bookkeeper:
         if not self._gateway.spool.has_room():
             raise NoRoom
         try:
-            body = await self._booked(line, line.request_id, answer, endpoint)
+            body, cost_usd = await self._booked(line, line.request_id, answer, endpoint)
         except HubError as error:
             return self.kept_error(line, line.request_id, error)
-        return self.kept(line, line.request_id, 200, body)
+        return self.kept(line, line.request_id, 200, body, cost_usd)
 
     async def _booked(
         self, line: NativeLine, request_id: UUID, answer: Answer, endpoint: Endpoint
-    ) -> bytes:
+    ) -> tuple[bytes, Decimal]:
         """Raises HubError where the answer is an error, after it was written down."""
         gateway, submitted_at = self._gateway, self._one.submitted_at
         wall = submitted_at.timestamp() if submitted_at is not None else gateway.wall()
@@ -135,7 +144,7 @@ class Bookkeeper:
 
     async def _reply(
         self, scribe: Scribe, attempt: Attempt, ready: Prepared, answer: Answer
-    ) -> bytes:
+    ) -> tuple[bytes, Decimal]:
         endpoint = attempt.endpoint
         adapter = adapter_of(endpoint)
         if answer.status != 200:
@@ -144,14 +153,15 @@ class Bookkeeper:
         raw = reply.raw
         if ready.voice is not None and not reply.is_native:
             raw = await ready.voice.deliver(raw)
+        money = scribe.price(attempt, reply.usage, reply.output_chars, TIER)
         scribe.answered(
             attempt,
-            scribe.price(attempt, reply.usage, reply.output_chars, TIER),
+            money,
             usage_raw=reply.usage_raw,
             finish_reason=reply.finish_reason,
             response_model=reply.response_model,
         )
-        return raw
+        return raw, money.charge.amount_usd
 
     def _owner(self) -> Caller:
         """Whom the answers are booked to, also where the key has been revoked meanwhile."""

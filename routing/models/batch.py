@@ -85,6 +85,7 @@ class Batch(models.Model):
     completed = models.IntegerField(default=0)
     failed = models.IntegerField(default=0)
     usage = models.JSONField(null=True)
+    cost_usd = models.DecimalField(max_digits=24, decimal_places=12, null=True)
     errors = models.JSONField(null=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -140,6 +141,7 @@ class BatchLine(models.Model):
     request_id = models.UUIDField(null=True)
     status_code = models.SmallIntegerField(null=True)  # of the answer; null without one
     error_code = models.CharField(max_length=60, blank=True, default="")  # where no answer came
+    cost_usd = models.DecimalField(max_digits=24, decimal_places=12, null=True)  # of the answer
     key_id = models.CharField(max_length=32, blank=True, default="")
     sealed = models.BinaryField(null=True)
 

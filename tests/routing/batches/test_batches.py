@@ -56,6 +56,8 @@ async def test_each_line_is_booked_to_the_key_as_a_batch(world: World) -> None:
         ("batch", world.key.pk, "chat")
     }
     assert {one.request_id for one in world.charged} == {one.request_id for one in world.ended}
+    cost_usd = sum(one.cost_usd for one in world.charged)
+    assert await run_sql("SELECT cost_usd FROM routing_batch") == [(cost_usd,)]
 
 
 async def test_lines_that_fail_for_good_stand_in_the_error_file(world: World) -> None:
