@@ -47,7 +47,10 @@ REQUESTS = Stat(
     SELECT {BUCKET.format("r.received_at")}, r.project_id, r.key_id, r.kind,
         coalesce(r.model_id, 0), coalesce(r.endpoint_id, 0), r.outcome, r.simulated,
         count(*),
-        count(*) FILTER (WHERE r.outcome = 'ok' AND r.attempts > 1),
+        count(*) FILTER (WHERE r.outcome = 'ok' AND r.attempts > 1 AND EXISTS (
+            SELECT FROM attempt a
+            WHERE a.day = r.day AND a.request_id = r.request_id AND a.attempt_no <= r.attempts
+                AND a.outcome NOT IN ('ok', 'hedge_lost'))),
         count(*) FILTER (WHERE r.outcome = 'client_cancelled' AND r.ttft_ms IS NULL)
     FROM request_log r
     WHERE {_IN_RANGE.format("r")}

@@ -205,6 +205,26 @@ def test_an_attempt_counts_under_the_outcome_of_its_request(log: Log) -> None:
     assert RequestCell.objects.get().rescued == 1
 
 
+LOST = {"outcome": Outcome.HEDGE_LOST, "error_code": "hedge_lost", "failure": "cancelled"}
+
+
+@pytest.mark.parametrize("loser", [1, 2], ids=["the first", "the second"])
+def test_a_hedge_rescues_nothing_whichever_attempt_was_quicker(log: Log, loser: int) -> None:
+    told = Told()
+    ends = {loser: told.failed(loser, **LOST), 3 - loser: told.finish(3 - loser)}
+    log([told.intent(), told.intent(2, endpoint_id=2), *ends.values(), told.done(attempts=2)])
+    fill.roll_up(LATER)
+    assert (RequestCell.objects.get().requests, RequestCell.objects.get().rescued) == (1, 0)
+
+
+def test_a_request_whose_hedge_won_because_the_first_attempt_failed_was_rescued(log: Log) -> None:
+    told = Told()
+    attempts = [told.intent(), told.intent(2, endpoint_id=2), told.failed(), told.finish(2)]
+    log([*attempts, told.done(attempts=2, endpoint_id=2)])
+    fill.roll_up(LATER)
+    assert RequestCell.objects.get().rescued == 1
+
+
 def test_a_day_that_was_dropped_keeps_its_sums(log: Log) -> None:
     log(whole(Told()))
     fill.roll_up(LATER)
