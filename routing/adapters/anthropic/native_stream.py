@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import Any
 
 from typing_extensions import override
@@ -16,12 +15,10 @@ from routing.adapters.base import ChatCall
 from routing.adapters.jsonio import dict_of, dumps, loads, text_of
 from routing.adapters.stream import EventStream
 from routing.adapters.usage import anthropic_usage
+from routing.adapters.whole_events import WholeEvents
 from routing.core.catalog import Endpoint
 
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-# Atomic, so that CR LF is never taken for two line ends.
-_END_OF_EVENT = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-_LONGEST_END = 4
 _DATA_LINE = re.compile(rb"(?:\A|[\r\n])data:")
 
 
@@ -31,7 +28,7 @@ class NativeStream(EventStream):
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         super().__init__(call, endpoint)
         self.is_native = True
-        self._rest = bytearray()  # the beginning of an event
+        self._events = WholeEvents()
         self._usage = CumulativeUsage()
         self._saw_stop = False
 
@@ -40,14 +37,14 @@ class NativeStream(EventStream):
         if self._is_over():
             return b""
         passed = []
-        for event in self._events(data):
+        for event in self._events.feed(data):
             super().feed(event)
             if self.error is not None:
                 break
             passed.append(event)
             if self.done:
                 break
-        if len(self._rest) > sse.MAX_EVENT_BYTES and not self._is_over():
+        if len(self._events.rest) > sse.MAX_EVENT_BYTES and not self._is_over():
             self._fail("event_too_large", "The provider sent an event of more than 1 MiB.")
         return b"".join(passed)
 
@@ -55,22 +52,13 @@ class NativeStream(EventStream):
     def close(self) -> bytes:
         if self._is_over():
             return b""
-        rest = bytes(self._rest)
+        rest = bytes(self._events.rest)
         super().feed(rest)
         super().close()
         if self.error is not None:
             return b""
         last = rest + b"\n\n" if _DATA_LINE.search(rest) else b""  # of a name alone none is made
         return last if self._saw_stop else last + MESSAGE_STOP
-
-    def _events(self, data: bytes) -> list[bytes]:
-        searched = max(0, len(self._rest) - _LONGEST_END)
-        self._rest += data
-        ends = [found.end() for found in _END_OF_EVENT.finditer(self._rest, searched)]
-        events = [bytes(self._rest[start:end]) for start, end in pairwise([0, *ends])]
-        if ends:
-            del self._rest[: ends[-1]]
-        return events
 
     @override
     def _on_frame(self, frame: sse.Frame) -> bytes:

@@ -73,13 +73,13 @@ CATALOG: dict[str, Any] = {
 
 
 class LiveHub:
-    def __init__(self, simulator: ThreadedSimulator) -> None:
+    def __init__(self, simulator: ThreadedSimulator, **rules: Any) -> None:
         self.simulator = simulator
         self.spool = MemorySpool()
         self.store = MemoryStore()
-        rules = factories.policy(objective="ordered", order=("openai", "plain"))
+        policy = factories.policy(objective="ordered", order=("openai", "plain"), **rules)
         self.gateway = Gateway(
-            snapshots=Snapshots(self._endpoints(), rules),
+            snapshots=Snapshots(self._endpoints(), policy),
             upstream=make_upstream("fast", AllowList.parse(["127.0.0.1"])),
             spool=self.spool,
             settings=GatewaySettings(pepper=PEPPER, tick_s=0.02, deadlines=Deadlines(total_s=10)),
@@ -147,10 +147,10 @@ class LiveHub:
             http_client=httpx.AsyncClient(trust_env=False),
         )
 
-    async def post(self, **body: Any) -> httpx.Response:
+    async def post(self, *, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
         asked = {"model": TALKER, "input": "hi", **body}
         async with httpx.AsyncClient(trust_env=False, headers=AUTH) as http:
-            return await http.post(f"{self.url}/responses", json=asked)
+            return await http.post(f"{self.url}/responses", json=asked, headers=headers)
 
     def sent(self, place: int = -1) -> dict[str, Any]:
         """A body as a provider received it."""

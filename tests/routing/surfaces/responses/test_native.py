@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 
-from routing.core.record import Outcome
+from routing.core.decision import Decision
+from routing.core.policies import Hedge
+from routing.core.record import Outcome, RequestDone
 from routing.core.usage import UsageSource
 from routing.simulator.server import ThreadedSimulator
 from routing.simulator.service import Options
@@ -384,3 +387,45 @@ async def test_the_decision_tells_who_was_left_out_and_why(hub: LiveHub) -> None
     decision = json.dumps(json.loads(hub.spool.done.decision))
     assert "other_dialect" in decision
     assert "tools.web_search" in decision
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+async def test_what_a_provider_says_itself_is_not_continued_by_another(
+    hub: LiveHub, is_cut: bool
+) -> None:
+    if is_cut:
+        hub.simulator.add_fault("cut", provider="openai", after_chunks=3)
+    wish = {"x-panelboard-resume": "continue"}
+    answer = await hub.post(headers=wish, tools=[FUNCTION], stream=True)
+    events = checked_events(answer.content)
+    ends = ["error", "failed"] if is_cut else ["output_item.done", "completed"]
+    assert kinds(events)[-2:] == ends
+    assert hub.asked_at() == ["openai /responses"]
+    assert len(hub.store.rows) == (0 if is_cut else 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_of_two_attempts_side_by_side_one_is_told_and_kept(
+    simulator: ThreadedSimulator, stream: bool
+) -> None:
+    simulator.clear()
+    simulator.add_fault("slow_first_token", provider="openai", seconds=2, times=1)
+    hub = LiveHub(simulator, hedge=Hedge(after_ms=50, max_share=1.0))
+    async with hub.served():
+        answer = await hub.post(stream=stream)
+    assert answer.headers["x-panelboard-provider"] == "plain"
+    assert sorted(hub.asked_at()) == ["openai /responses", "plain /chat/completions"]
+    events = checked_events(answer.content) if stream else []
+    last = events[-1]["response"] if stream else checked_response(answer.content)
+    assert [row.id for row in hub.store.rows.values()] == [last["id"]]
+
+
+async def test_a_search_that_is_expected_is_in_the_expected_cost(hub: LiveHub) -> None:
+    await hub.post()
+    await hub.post(tools=[{"type": "web_search"}])
+    without, searching = (
+        {one.cost_pico for one in msgspec.json.decode(done.decision, type=Decision).candidates}
+        for done in hub.spool.of(RequestDone)
+    )
+    a_cent_pico = 10**10
+    assert min(searching) > a_cent_pico > max(without)
