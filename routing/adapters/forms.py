@@ -34,7 +34,7 @@ PLAIN_FIELDS = frozenset(
         "user",
     }
 )
-PLAIN_ROLES = ("user", "assistant", "system")
+PLAIN_ROLES = frozenset(("user", "assistant", "system"))
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # Leaving one of these out changes nothing.

@@ -67,14 +67,18 @@ def parse_chat(
         or (cap is not _NO_CAP and (type(cap) is not int or not 1 <= cap <= MAX_OUTPUT_TOKENS))
     ):
         return parse_any(body, raw, snapshot)
-    text_bytes = 0
-    for message in messages:
-        if type(message) is not dict or len(message) != 2:
-            return parse_any(body, raw, snapshot)
-        text = message.get("content")
-        if type(text) is not str or message.get("role") not in PLAIN_ROLES:
-            return parse_any(body, raw, snapshot)
-        text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    if set(map(type, messages)) != _DICT or set(map(len, messages)) != _TWO:
+        return parse_any(body, raw, snapshot)
+    texts = [message.get("content") for message in messages]
+    roles = [message.get("role") for message in messages]
+    if set(map(type, texts)) != _STR or set(map(type, roles)) != _STR:
+        return parse_any(body, raw, snapshot)
+    if not PLAIN_ROLES.issuperset(roles):
+        return parse_any(body, raw, snapshot)
+    if all(map(str.isascii, texts)):
+        text_bytes = sum(map(len, texts))
+    else:
+        text_bytes = sum([len(text.encode("utf-8", "surrogatepass")) for text in texts])
     found = resolve(requested, snapshot)
     check_kind(found.model, CHAT, snapshot)
     capped = cap is not _NO_CAP
@@ -95,6 +99,7 @@ def parse_chat(
 
 _NO_OPTIONS: dict[str, Any] = {}
 _NO_CAP: Any = object()
+_DICT, _STR, _TWO = {dict}, {str}, {2}
 
 
 def parse_any(

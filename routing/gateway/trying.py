@@ -116,7 +116,14 @@ class Trying:
         try:
             answer = await gateway.upstream.send(self._request(attempt, built))
             try:
-                await self._read(adapter, attempt, answer)
+                self._note_head(attempt, answer)
+                if not 200 <= answer.status < 300:
+                    body = await answer.read(MAX_ERROR_BYTES)
+                    raise adapter.read_error(endpoint, answer.status, answer.headers, body)
+                if self.call.stream:
+                    await self._relay(adapter, attempt, answer)
+                else:
+                    await self._reply(adapter, attempt, answer)
             finally:
                 if not answer.is_complete:
                     await answer.aclose()
@@ -152,22 +159,13 @@ class Trying:
             b"%b-%d" % (self.scribe.request_id_text, attempt.no),
         )
 
-    async def _read(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
+    def _note_head(self, attempt: Attempt, answer: UpstreamAnswer) -> None:
+        gateway, endpoint = self.scribe.gateway, attempt.endpoint
         attempt.status = answer.status
-        attempt.headers_at = self.scribe.gateway.monotonic()
-        attempt.provider_request_id = request_id_in(attempt.endpoint, answer.header)
-        gateway, endpoint_id = self.scribe.gateway, attempt.endpoint.id
-        if gateway.health.wants_headers(endpoint_id, attempt.headers_at):
-            gateway.health.on_headers(
-                endpoint_id, attempt.headers_at, gateway.wall(), answer.headers
-            )
-        if not 200 <= answer.status < 300:
-            body = await answer.read(MAX_ERROR_BYTES)
-            raise adapter.read_error(attempt.endpoint, answer.status, answer.headers, body)
-        if self.call.stream:
-            await self._relay(adapter, attempt, answer)
-        else:
-            await self._reply(adapter, attempt, answer)
+        attempt.headers_at = now = gateway.monotonic()
+        attempt.provider_request_id = request_id_in(endpoint, answer.header)
+        if gateway.health.wants_headers(endpoint.id, now):
+            gateway.health.on_headers(endpoint.id, now, gateway.wall(), answer.headers)
 
     async def _reply(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         body = answer.body_at_once(MAX_REPLY_BYTES)
@@ -182,21 +180,21 @@ class Trying:
         if self.voice is not None:
             deliver = self.voice.deliver_native if reply.is_native else self.voice.deliver
             raw = await deliver(raw)
-        attempt.last_chunk_at = self.scribe.gateway.monotonic()
-        money = self.scribe.price(attempt, reply.usage, reply.output_chars, reply.service_tier)
-        self.scribe.answered(
+        scribe, gateway = self.scribe, self.scribe.gateway
+        attempt.last_chunk_at = gateway.monotonic()
+        money = scribe.price(attempt, reply.usage, reply.output_chars, reply.service_tier)
+        scribe.answered(
             attempt,
             money,
             usage_raw=reply.usage_raw,
             finish_reason=reply.finish_reason,
             response_model=reply.response_model,
         )
-        if self.scribe.gateway.waits_for_disk:
-            await self.scribe.gateway.spool.durable()
-        headers = self._headers(attempt, money, reply.content_type)
-        await self.sink.reply(200, [], raw, headers)
-        if self.scribe.facts.needs:
-            look_at_reply(self.scribe, self.call, attempt, reply)
+        if gateway.waits_for_disk:
+            await gateway.spool.durable()
+        await self.sink.reply(200, [], raw, self._headers(attempt, money, reply.content_type))
+        if scribe.facts.needs:
+            look_at_reply(scribe, self.call, attempt, reply)
 
     async def _relay(self, adapter: Adapter, attempt: Attempt, answer: UpstreamAnswer) -> None:
         """Holds everything back until the first content, then passes bytes on as they come."""

@@ -21,7 +21,7 @@ from routing.gateway.upstream.sending import (
 
 _MAX_READY = 1024
 _ONE_WRITE_BYTES = 2**16
-_Key = tuple[str, str, Sequence[tuple[bytes, bytes]]]  # method, URL, headers
+_Headers = Sequence[tuple[bytes, bytes]]
 
 
 def client_ssl_context() -> ssl.SSLContext:
@@ -46,15 +46,17 @@ class FastUpstream:
         self._max_connections_per_host = max_connections_per_host
         self._idle_expiry_s = idle_expiry_s
         self._pools: dict[tuple[str, str, int], Pool] = {}
-        self._ready: dict[_Key, tuple[Pool, bytes]] = {}
+        # By URL and the identity of the headers, which are kept so that no others can have it.
+        self._ready: dict[tuple[str, int], tuple[Pool, bytes, str, _Headers]] = {}
         self._is_closed = False
 
     async def send(self, request: UpstreamRequest) -> FastAnswer:
         if self._is_closed:
             raise ConnectFailed("the upstream client is closed")
-        key = (request.method, request.url, request.headers)
-        ready = self._ready.get(key) if type(request.headers) is tuple else None
-        pool, head = ready or self._prepare(*key)
+        ready = self._ready.get((request.url, id(request.headers)))
+        if ready is None or ready[2] != request.method:
+            ready = self._prepare(request.method, request.url, request.headers)
+        pool, head = ready[:2]
         message, rest = _message(head, request)
         deadlines = request.deadlines
         loop = asyncio.get_running_loop()
@@ -90,15 +92,15 @@ class FastUpstream:
         return PoolStats(*(sum(column) for column in zip(*every, strict=True))) if every else _NONE
 
     def _prepare(
-        self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]]
-    ) -> tuple[Pool, bytes]:
+        self, method: str, url: str, headers: _Headers
+    ) -> tuple[Pool, bytes, str, _Headers]:
         """The connections for a URL and the head of a request to it, checked."""
         target = parse_target(url)
-        ready = (self._pool(target), _head(method, target, headers))
+        ready = (self._pool(target), _head(method, target, headers), method, headers)
         if type(headers) is tuple:
             if len(self._ready) >= _MAX_READY:
                 self._ready.clear()
-            self._ready[method, url, headers] = ready
+            self._ready[url, id(headers)] = ready
         return ready
 
     def _pool(self, target: Target) -> Pool:
@@ -115,7 +117,7 @@ class FastUpstream:
 _NONE = PoolStats(0, 0, 0)
 
 
-def _head(method: str, target: Target, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+def _head(method: str, target: Target, headers: _Headers) -> bytes:
     """All of a head that does not change from one request to the next."""
     if not method.isascii() or not method.isalpha():
         raise ConnectFailed(f"{method!r} is not an HTTP method")
