@@ -128,6 +128,7 @@ KINDS = {
     "batch": "Batch",
     "probe": "Probe",
     "shadow": "Shadow copy",
+    "replay": "Replayed answer",
 }
 
 

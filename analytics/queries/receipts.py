@@ -26,6 +26,7 @@ from routing.core.decision import Decision
 from routing.core.explanation import cost_usd, runner_up
 from routing.core.ids import utc_day_of
 from routing.core.pricing import TOKENS_PER_PRICE_UNIT
+from routing.core.replay import original_in
 from routing.core.usage import MILLION_METERS
 from routing.models import Endpoint, Price
 
@@ -60,6 +61,7 @@ def receipt(scope: Scope, request_id: UUID) -> Receipt | None:
         estimated_input_tokens=decision.input_tokens if decision else None,
         estimated_output_tokens=decision.output_tokens if decision else None,
         runner_up_cost_usd=_runner_up_cost_usd(decision),
+        replay_of=original_in(log.decision),
     )
 
 
@@ -73,7 +75,8 @@ def _may_see(scope: Scope, row: RequestRow) -> bool:
 
 
 def _decision(stored: Any) -> Decision | None:
-    return None if stored is None else msgspec.convert(stored, Decision)
+    is_none = stored is None or original_in(stored)
+    return None if is_none else msgspec.convert(stored, Decision)
 
 
 def _endpoints(attempts: Iterable[Attempt], decision: Decision | None) -> dict[int, Endpoint]:

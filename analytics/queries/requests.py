@@ -12,9 +12,10 @@ from uuid import UUID
 from django.db import connection
 
 from analytics.queries import cursors
-from analytics.queries.figures import kinds_of
+from analytics.queries.figures import PAGE_KINDS, kinds_of
 from analytics.queries.labels import Label, labels_of
 from analytics.queries.types import Filters, Page, RequestRow
+from routing.core import replay
 from routing.core.ids import utc_day_of
 from routing.models import Endpoint
 
@@ -122,10 +123,15 @@ def _wanted(filters: Filters) -> list[tuple[str, str, Any]]:
         ("project_id = %(project)s", "project", filters.project_id),
         ("key_id = %(key)s", "key", filters.key_id),
         ("endpoint_id = %(endpoint)s", "endpoint", filters.endpoint_id),
-        ("kind = ANY(%(kinds)s)", "kinds", kinds_of(filters.kind)),
+        ("kind = ANY(%(kinds)s)", "kinds", _kinds_listed(filters.kind)),
         ("outcome = %(outcome)s", "outcome", filters.outcome or None),
         ("surface = %(surface)s", "surface", filters.surface or None),
     ]
+
+
+def _kinds_listed(kind: str) -> list[str] | None:
+    """A list shows replayed answers too, which no sum counts."""
+    return kinds_of(kind) if kind else [*PAGE_KINDS, replay.KIND]
 
 
 def _endpoints_of(provider: str) -> list[int] | None:

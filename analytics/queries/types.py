@@ -350,3 +350,4 @@ class Receipt:
     estimated_input_tokens: int | None = None  # that the candidates' costs are for
     estimated_output_tokens: int | None = None
     runner_up_cost_usd: Decimal | None = None  # expected, at the next choice; None without one
+    replay_of: str = ""  # the request whose answer was given again

@@ -15,7 +15,7 @@ from routing.core.record import Outcome
 from routing.models import ApiKey, Model, Project, Provider
 
 DIMENSIONS = ("day", "provider", "model", "project", "key")
-KINDS = ("all", "traffic", "playground", "batch", "probe", "shadow")
+KINDS = ("all", "traffic", "playground", "batch", "probe", "shadow", "replay")
 MAX_DAYS = 400
 
 

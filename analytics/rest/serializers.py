@@ -193,6 +193,9 @@ class ReceiptItem(RequestItem):
     )
     estimated_output_tokens = serializers.IntegerField(allow_null=True)
     runner_up_cost_usd = Money(allow_null=True, help_text="Expected, at the next choice.")
+    replay_of = serializers.CharField(
+        help_text="Id of the request whose answer was given again; empty for any other."
+    )
     candidates = CandidateItem(many=True)
     corrections = CorrectionItem(many=True)
 

@@ -229,6 +229,7 @@ def _flat(found: Receipt) -> dict[str, Any]:
         "estimated_input_tokens": found.estimated_input_tokens,
         "estimated_output_tokens": found.estimated_output_tokens,
         "runner_up_cost_usd": found.runner_up_cost_usd,
+        "replay_of": found.replay_of,
         "attempts": found.attempts,
         "candidates": found.candidates,
         "corrections": found.corrections,

@@ -22,7 +22,11 @@ from typing_extensions import override
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
+from routing.core.record import Outcome
+from routing.core.replay import KIND, replay_json
 from routing.gateway.asgi import NO_HEADERS, FixedHeaders, Sink
+from routing.gateway.errors import no_room
+from routing.gateway.spool import SpoolFull
 from routing.gateway.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -152,13 +156,24 @@ async def answer_once(
         logger.warning("an idempotent request was refused: %s", problem)
         raise _unavailable() from None
     if isinstance(found, KeptAnswer):
-        scribe.done = True  # it has its row already
+        _write_down(scribe, found)
         await sink.reply(found.status, [*found.headers, REPLAYED], found.body)
     elif isinstance(found, Claimed):
         await _answer_claimed(store, name, found.holder, sink, answer)
     else:
         refusal = _REFUSALS[type(found)]
         raise refusal()
+
+
+def _write_down(scribe: Scribe, kept: KeptAnswer) -> None:
+    """A row of its own, that points at the first one and counts for nothing."""
+    first_id = next((value for name, value in kept.headers if name == b"x-request-id"), b"")
+    scribe.caller = msgspec.structs.replace(scribe.caller, kind=KIND)
+    scribe.decision_record = replay_json(first_id.decode("latin-1"))
+    try:
+        scribe.request_done(Outcome.OK, kept.status, "")
+    except SpoolFull:
+        raise no_room() from None
 
 
 async def _answer_claimed(

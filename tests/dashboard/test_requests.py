@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from random import Random
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,8 +13,11 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics.models import RequestLog
 from dashboard.forms import FilterChoices, FilterForm
 from dashboard.words import KINDS, OUTCOMES
+from routing.core import replay
+from routing.core.ids import uuid7
 from tests.dashboard.conftest import NOW, Enter
 from tests.dashboard.world import World
 
@@ -149,3 +153,31 @@ def test_a_month_is_a_calendar_month_in_both_directions() -> None:
 
 def test_a_billing_viewer_has_no_rows(world: World, enter: Enter) -> None:
     assert enter(world.biller).get(f"/requests/{world.rescued}/").status_code == 403
+
+
+def test_a_replayed_answer_is_listed_and_its_receipt_leads_to_the_first(
+    world: World, owner: Client
+) -> None:
+    first = RequestLog.objects.filter(project_id=world.project.pk).latest("received_at")
+    fields = {
+        field.name: getattr(first, field.name)
+        for field in RequestLog._meta.get_fields()
+        if field.name != "pk"
+    }
+    again = uuid7(int(first.received_at.timestamp() * 1000), Random(1).getrandbits)
+    RequestLog.objects.create(
+        **{
+            **fields,
+            "request_id": again,
+            "kind": replay.KIND,
+            "decision": {"replay_of": str(first.request_id)},
+            "attempts": 0,
+            "endpoint_id": None,
+        }
+    )
+    assert str(again) in rows(owner, "/requests/?period=30d")
+    assert rows(owner, "/requests/?period=30d&kind=replay") == [str(again)]
+    assert "a kept answer" in owner.get("/requests/?period=30d&kind=replay").content.decode()
+    page = owner.get(f"/requests/{again}/").content.decode()
+    assert f'href="/requests/{first.request_id}/"' in page
+    assert "replayed answer" in page

@@ -11,16 +11,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from analytics.models import ChargeCorrection, RequestLog
-from analytics.queries import BadCursor, breakdown, receipt, request_page
+from analytics.queries import BadCursor, breakdown, headline, receipt, request_page
 from analytics.queries.cursors import pack
 from analytics.queries.requests import least_certain
 from analytics.queries.types import EVERYTHING, Filters, Scope
+from analytics.rollups import fill
 from routing.core.decision import Candidate, Decision, to_json
 from routing.core.pricing import CostStatus
 from routing.core.record import Outcome, encode_lines
+from routing.core.replay import replay_json
 from tests.analytics.conftest import Log
 from tests.analytics.records import LINES, NOON, Told, decision
-from tests.analytics.stories import everything
+from tests.analytics.stories import EVENING, everything
 from tests.analytics.world import World
 
 pytestmark = pytest.mark.django_db
@@ -235,3 +237,25 @@ def test_a_receipt_says_what_the_next_choice_would_have_cost(world: World, log: 
     assert (found.estimated_input_tokens, found.estimated_output_tokens) == (1200, 300)
     assert found.rule == "at night"
     assert [one.share for one in found.candidates] == [0.7, 0.3]
+
+
+def test_a_replayed_answer_is_listed_and_points_at_the_first_and_counts_for_nothing(
+    world: World, log: Log
+) -> None:
+    first = Told(NOON, model_id=world.model.pk)
+    log([first.intent(endpoint_id=world.at_swift.pk), first.finish(), first.done()])
+    fill.roll_up(EVENING)
+    before = headline(everything())
+    again = Told(NOON, model_id=world.model.pk, kind="replay")
+    log([again.done(attempts=0, endpoint_id=None, decision=replay_json(str(first.id)))])
+    fill.roll_up(EVENING)
+    assert headline(everything()) == before
+    listed = {row.request_id: row for row in request_page(everything()).rows}
+    assert set(listed) == {first.id, again.id}
+    assert (listed[again.id].kind, listed[again.id].cost_usd) == ("replay", 0)
+    found, original = receipt(EVERYTHING, again.id), receipt(EVERYTHING, first.id)
+    assert found is not None
+    assert original is not None
+    assert (found.replay_of, found.attempts, found.candidates) == (str(first.id), [], [])
+    assert original.replay_of == ""
+    assert [row.request_id for row in request_page(everything(kind="replay")).rows] == [again.id]

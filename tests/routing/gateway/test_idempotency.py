@@ -9,6 +9,7 @@ import pytest
 from routing.adapters.base import Headers
 from routing.core.errors import ConnectFailed
 from routing.core.record import Outcome, RequestDone
+from routing.core.replay import original_in
 from routing.gateway.app import GatewayApp
 from routing.gateway.asgi import Scope
 from routing.gateway.idempotency import (
@@ -21,6 +22,7 @@ from routing.gateway.idempotency import (
     Running,
     StoreUnavailable,
 )
+from routing.gateway.spool import SpoolFull
 from routing.gateway.wishes import Wishes
 from routing.surfaces.messages.surface import MessagesSurface
 from tests.routing.factories import MODEL, endpoint
@@ -94,7 +96,34 @@ async def test_the_same_request_again_gets_the_first_answer_again_and_one_charge
     assert again.headers[b"x-request-id"] == first.headers[b"x-request-id"]
     assert again.headers[b"x-panelboard-cost"] == first.headers[b"x-panelboard-cost"]
     assert len(bench.upstream.requests) == 1
-    assert len(bench.spool.of(RequestDone)) == 1
+    assert len(bench.spool.of(RequestDone)) == 2
+    assert len(bench.spool.finishes) == 1  # and with it the one charge
+
+
+async def test_a_replayed_answer_is_written_down_as_such_and_points_at_the_first() -> None:
+    bench, _ = with_store(plain())
+    first = await bench.send(headers=KEY)
+    await bench.send(headers=KEY)
+    answered, replayed = bench.spool.of(RequestDone)
+    assert (answered.kind, original_in(orjson.loads(answered.decision))) == ("traffic", "")
+    assert (replayed.kind, replayed.outcome, replayed.http_status) == ("replay", Outcome.OK, 200)
+    assert (replayed.attempts, replayed.endpoint_id) == (0, None)
+    assert replayed.requested_model == answered.requested_model
+    assert replayed.request_id != answered.request_id
+    first_id = first.headers[b"x-request-id"].decode()
+    assert original_in(orjson.loads(replayed.decision)) == first_id
+
+
+async def test_a_full_spool_replays_nothing_that_it_could_not_write_down() -> None:
+    bench, _ = with_store(plain())
+    await bench.send(headers=KEY)
+
+    def refuse(record: object) -> None:
+        raise SpoolFull("no room")
+
+    bench.spool.append = refuse  # type: ignore[method-assign]
+    client = await bench.send(headers=KEY)
+    assert client.status == 503
 
 
 async def test_another_body_with_the_same_key_is_refused() -> None:
@@ -149,7 +178,11 @@ async def test_it_goes_on_when_its_client_leaves_which_comes_back_for_the_answer
     await asking
     back = await bench.send(headers=KEY)
     assert (back.status, back.headers[b"x-panelboard-replayed"]) == (200, b"true")
-    assert bench.spool.done.outcome is Outcome.OK
+    done = bench.spool.of(RequestDone)
+    assert [(one.kind, one.outcome) for one in done] == [
+        ("traffic", Outcome.OK),
+        ("replay", Outcome.OK),
+    ]
     await bench.gateway.stop(drain_s=0)
 
 
