@@ -90,6 +90,7 @@ SURFACES: dict[str, Surface] = {
     "rerank": Surface("Reranking", "/v1/rerank"),
     "images": Surface("Images", "/v1/images/generations"),
     "transcriptions": Surface("Transcriptions", "/v1/audio/transcriptions"),
+    "translations": Surface("Translations", "/v1/audio/translations"),
     "speech": Surface("Speech", "/v1/audio/speech"),
 }
 SURFACE_LABELS = {name: surface.label for name, surface in SURFACES.items()}

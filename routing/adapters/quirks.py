@@ -48,6 +48,7 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rerank_path: str = "/rerank"
     images_path: str = "/images/generations"
     transcriptions_path: str = "/audio/transcriptions"
+    translations_path: str = "/audio/translations"
     speech_path: str = "/audio/speech"
     embeddings_base64: bool = False  # True: gives vectors as base64 when asked to
     # "plain": no `response_format` there; times come when asked for with the text

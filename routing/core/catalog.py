@@ -161,6 +161,7 @@ CAPABILITIES = frozenset(
         "n",
         "dimensions",  # embeddings of a wanted length
         "timestamps",  # transcriptions that say when what was said
+        "translation",  # recordings told in English
         "image_url",  # images given by address, not only as base64
         "stream",  # images, transcripts and speech as events while they are made
     }

@@ -40,16 +40,31 @@ KINDS: dict[str, Kind] = {
 }
 KIND_NAMES = frozenset(KINDS)
 
+# What else may be asked of models of a kind: it has a path and a name in the log of its own.
+TRANSLATION = "translation"
+_TASKS = {
+    TRANSLATION: Kind(
+        TRANSLATION, KINDS[TRANSCRIPTION].noun, "/v1/audio/translations", "translations"
+    )
+}
+_MODEL_KINDS = {TRANSLATION: TRANSCRIPTION}
+ASKED: dict[str, Kind] = {**KINDS, **_TASKS}
+
+
+def model_kind(asked: str) -> str:
+    """The kind of model that answers what is asked."""
+    return _MODEL_KINDS.get(asked, asked)
+
 
 def check_kind(model_name: str, wanted: str, snapshot: Snapshot, param: str = "model") -> None:
     """`model_name` is a canonical name. Raises HubError 400 naming the path that serves it."""
     model = snapshot.models.get(model_name)
-    if model is not None and model.kind != wanted:
+    if model is not None and model.kind != wanted and model.kind != model_kind(wanted):
         raise wrong_kind(model, wanted, param)
 
 
 def wrong_kind(model: Model, wanted: str, param: str = "model") -> HubError:
-    found, asked = KINDS[model.kind], KINDS[wanted]
+    found, asked = KINDS[model.kind], ASKED[wanted]
     return HubError(
         400,
         "wrong_endpoint",

@@ -11,12 +11,13 @@ import msgspec
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
-from routing.core.kinds import CHAT, KINDS
+from routing.core.kinds import ASKED, CHAT
 from routing.core.request import RequestFacts
 from routing.gateway.asgi import ClientGone, Sink, check_headers
 from routing.gateway.errors import our_fault
 from routing.gateway.explain import explain_refusal
-from routing.gateway.kind_requests import Parsed, parse_kind
+from routing.gateway.kind_facts import Parsed
+from routing.gateway.kind_requests import parse_kind
 from routing.gateway.limits import refusal_headers
 from routing.gateway.parse import MAX_NAME_CHARS
 from routing.gateway.scribe import Scribe
@@ -27,7 +28,7 @@ from routing.gateway.wishes import wishes_in
 logger = logging.getLogger("panelboard.gateway")
 
 # path -> kind, for the table of routes
-KIND_PATHS = {kind.path: kind.name for kind in KINDS.values() if kind.name != CHAT}
+KIND_PATHS = {kind.path: kind.name for kind in ASKED.values() if kind.name != CHAT}
 # What clients of these kinds may look for and not find, and what to do instead.
 NOT_OFFERED = dict.fromkeys(
     ("/v1/images/edits", "/v1/images/variations"),
@@ -52,12 +53,12 @@ async def answer_kind(
         wishes = wishes_in(headers)
         raw = await read()
         scribe = Scribe(gateway, request_id, caller, received_at, received_wall)
-        scribe.surface = KINDS[kind].surface
+        scribe.surface = ASKED[kind].surface
         if wishes is not None:
             scribe.wishes = wishes.of(scribe.surface, headers, raw)
         await _answer(gateway, scribe, kind, headers, sink, raw)
     except HubError as error:
-        more = refusal_headers(KINDS[kind].surface, error, received_wall)
+        more = refusal_headers(ASKED[kind].surface, error, received_wall)
         if scribe is not None:
             more += explain_refusal(scribe, error)
         await gateway._refuse(sink, error, request_id, more=more)

@@ -14,7 +14,7 @@ import msgspec
 from routing.core.catalog import Endpoint
 from routing.core.errors import FailureClass, UpstreamError
 from routing.core.health import HealthBook
-from routing.core.kinds import IMAGE, SPEECH, TRANSCRIPTION
+from routing.core.kinds import IMAGE, SPEECH, TRANSCRIPTION, TRANSLATION
 from routing.gateway.attempt import Attempt
 
 BACKOFF_FIRST_S = 0.25
@@ -23,7 +23,9 @@ LONGEST_WAIT_S = 5.0  # of a Retry-After that is waited for; a longer one is the
 RETRY_SHARE = 0.1  # of the outcomes of an endpoint that fails
 RETRIES_PER_S = 1.0  # at least
 BUDGET_WINDOW_S = 10.0
-NEVER_TWICE = frozenset({IMAGE, SPEECH, TRANSCRIPTION})  # dear, and hardly ever silent by accident
+NEVER_TWICE = frozenset(
+    {IMAGE, SPEECH, TRANSCRIPTION, TRANSLATION}
+)  # dear, hardly ever silent by accident
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ class Traits(msgspec.Struct, frozen=True):
     rerank_path: str = "/rerank"
     images_path: str = "/images/generations"
     transcriptions_path: str = "/audio/transcriptions"
+    translations_path: str = "/audio/translations"
     speech_path: str = "/audio/speech"
     embeddings_base64: bool = False
     transcription_style: str = "openai"

@@ -39,6 +39,7 @@ from routing.adapters.kinds.streams import EVENT_STREAM, KindStream, begun_usage
 from routing.adapters.usage import first_count
 from routing.adapters.wire import quirks_of
 from routing.core.catalog import Endpoint
+from routing.core.kinds import TRANSLATION
 from routing.core.usage import Meter, Usage, UsageSource
 
 FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
@@ -67,7 +68,9 @@ class OpenAITranscriptions(WholeAnswers):
         content_type, form = write_form(_fields(body), "file", call.upload or NO_FILE)
         accept = EVENT_STREAM if call.stream else b"application/json"
         headers = headers_for(endpoint, secret, content_type, accept)
-        return BuiltRequest(quirks.transcriptions_path, headers, form, tuple(dropped))
+        is_translation = call.kind == TRANSLATION
+        path = quirks.translations_path if is_translation else quirks.transcriptions_path
+        return BuiltRequest(path, headers, form, tuple(dropped))
 
     @override
     def read_reply(

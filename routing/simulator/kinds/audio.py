@@ -11,6 +11,8 @@ from email.policy import HTTP
 from random import Random
 from typing import Any
 
+from typing_extensions import override
+
 from routing.simulator.asks import Refusal, wants
 from routing.simulator.http11 import Request
 from routing.simulator.kinds import streams
@@ -210,6 +212,26 @@ _FORMS = {
     "srt": _subtitles,
     "vtt": _subtitles,
 }
+
+
+class Translations(Transcriptions):
+    """The same in English, which the words are already."""
+
+    @override
+    def model_of(self, provider: Provider, request: Request) -> str | None:
+        if provider.dialect != "openai_compat":
+            return None
+        return at_path(provider, request, provider.traits.translations_path)
+
+    @override
+    def answer(self, provider: Provider, endpoint: Endpoint, asked: Reading, now: float) -> Answer:
+        wants(endpoint.can("translation"), f"{endpoint.upstream_model} does not translate")
+        for name in ("language", "stream", "timestamp_granularities[]"):
+            wants(name not in asked.fields, f"Unknown parameter: '{name}'.", param=name)
+        answer = super().answer(provider, endpoint, asked, now)
+        if "task" in answer.document:
+            answer.document["task"] = "translate"
+        return answer
 
 
 class Speech:

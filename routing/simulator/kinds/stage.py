@@ -15,7 +15,7 @@ from routing.simulator.asks import Ask, Refusal, text_of
 from routing.simulator.calls import Call
 from routing.simulator.early_faults import EARLY_FAULTS
 from routing.simulator.http11 import Exchange, Request
-from routing.simulator.kinds.audio import Speech, Transcriptions
+from routing.simulator.kinds.audio import Speech, Transcriptions, Translations
 from routing.simulator.kinds.base import EVENTS, Answer, Frames, Play, Reading
 from routing.simulator.kinds.embeddings import GeminiEmbeddings, OpenAIEmbeddings
 from routing.simulator.kinds.images import Images
@@ -36,6 +36,7 @@ PLAYS: tuple[Play, ...] = (
     Rerank(),
     Images(),
     Transcriptions(),
+    Translations(),
     Speech(),
 )
 MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
