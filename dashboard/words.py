@@ -120,6 +120,8 @@ CAPABILITIES = {
     "dimensions": "Vectors of a chosen length",
     "timestamps": "Timestamps",
     "image_url": "Images by address",
+    "stream": "Event streams",
+    "translation": "Translation to English",
 }
 
 KINDS = {

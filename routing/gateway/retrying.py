@@ -23,9 +23,8 @@ LONGEST_WAIT_S = 5.0  # of a Retry-After that is waited for; a longer one is the
 RETRY_SHARE = 0.1  # of the outcomes of an endpoint that fails
 RETRIES_PER_S = 1.0  # at least
 BUDGET_WINDOW_S = 10.0
-NEVER_TWICE = frozenset(
-    {IMAGE, SPEECH, TRANSCRIPTION, TRANSLATION}
-)  # dear, hardly ever silent by accident
+# Dear, and hardly ever silent by accident.
+NEVER_TWICE = frozenset({IMAGE, SPEECH, TRANSCRIPTION, TRANSLATION})
 
 
 class Rule(msgspec.Struct, frozen=True):
