@@ -4,6 +4,9 @@ The next attempt gets the text so far and is asked to go on from there. The clie
 answer ends and the other begins, by a chunk without choices (`panelboard.resumed`), or by a comment
 in dialects that know no such thing. Only plain text can go on: calls of tools, several choices and
 answers bound to a schema cannot be continued by somebody else.
+
+Each attempt is booked for itself. The usage that the client is told at the end is that of all
+attempts which the answer was made of, and so is its cost.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from routing.core.policies import PolicyDocument
 from routing.core.usage import estimated_output_tokens
 from routing.gateway.recording import Money, decimal_text
 from routing.gateway.scribe import Scribe
+from routing.gateway.tally import NO_TALLY
 
 if TYPE_CHECKING:
     from routing.gateway.trying import Trying
@@ -50,16 +54,29 @@ def resumer_for(scribe: Scribe, call: ChatCall, settings: PolicyDocument | None)
     """None where neither the request nor its policy asks for it, or it could not be done."""
     by_request = scribe.wishes is not None and scribe.wishes.resume
     by_policy = settings is not None and settings.resume
-    return Resumer(call) if (by_request or by_policy) and can_be_resumed(call) else None
+    return Resumer(call, scribe) if (by_request or by_policy) and can_be_resumed(call) else None
 
 
 class Resumer:
     """Of one request: what the client has got so far, and how it goes on."""
 
-    __slots__ = ("_broken", "_call", "_due", "_id", "_is_spoiled", "_text")
+    __slots__ = (
+        "_asked_tokens",
+        "_broken",
+        "_call",
+        "_due",
+        "_id",
+        "_is_spoiled",
+        "_scribe",
+        "_so_far",
+        "_text",
+    )
 
-    def __init__(self, call: ChatCall) -> None:
+    def __init__(self, call: ChatCall, scribe: Scribe) -> None:
         self._call = call  # as the client asked
+        self._scribe = scribe
+        self._asked_tokens: int | None = None  # of the client's own prompt
+        self._so_far = NO_TALLY
         self._text: list[str] = []
         self._id = ""  # of the chunks: it stays the same
         self._is_spoiled = False
@@ -128,6 +145,10 @@ class Resumer:
             if others or choice.get("index") or choice.get("finish_reason"):
                 self._is_spoiled = True
 
+    def in_all(self, usage: Chunk) -> Chunk:
+        """What the client is told, with what the attempts before have used."""
+        return self._so_far.added_to(usage)
+
     def same_id(self, chunk: Chunk) -> Chunk:
         return {**chunk, "id": self._id} if self._id else chunk
 
@@ -147,6 +168,8 @@ class Resumer:
         if self._is_spoiled:
             return None
         text = "".join(self._text)
+        self._so_far = self._so_far.plus(money)
+        self._expect_longer_prompt(text)
         self._broken = {
             "after_chars": len(text),
             "cause": error.code or str(error.failure),
@@ -163,6 +186,14 @@ class Resumer:
             if isinstance(body.get(name), int):
                 body[name] = max(body[name] - estimated_output_tokens(len(text)), 1)
         return msgspec.structs.replace(self._call, body=body, raw=b"", is_plain=False, native=None)
+
+    def _expect_longer_prompt(self, text: str) -> None:
+        """For the next attempt's estimate, where its provider does not say what it read."""
+        facts = self._scribe.facts
+        if self._asked_tokens is None:
+            self._asked_tokens = facts.input_tokens
+        more = estimated_output_tokens(len(text) + len(GO_ON)) if text else 0
+        self._scribe.facts = msgspec.structs.replace(facts, input_tokens=self._asked_tokens + more)
 
     def _mark(self, endpoint: Endpoint, no: int, *, in_comment: bool) -> bytes:
         resumed = {"attempt": no, "provider": endpoint.provider.slug, **self._broken}
@@ -214,6 +245,8 @@ class _Splice:
         if _only_begins(chunk):
             return b""
         self._resumer.note(chunk)
+        if isinstance(chunk.get("usage"), dict):
+            chunk["usage"] = self._resumer.in_all(chunk["usage"])
         return _data(self._resumer.same_id(chunk))
 
 

@@ -4,12 +4,14 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from routing.core.deadlines import Deadlines
+from routing.core.decision import Decision
 from routing.core.errors import ConnectFailed
 from routing.core.policies import Hedge
-from routing.core.pricing import CostStatus
+from routing.core.pricing import PICO_PER_USD, CostStatus
 from routing.core.record import Finish, Outcome, RequestDone, decode
 from tests.routing.factories import endpoint, stats
 from tests.routing.gateway.scripted import (
@@ -235,6 +237,19 @@ async def test_no_more_than_the_policys_dollars_a_day_are_spent() -> None:
     for _ in range(3):
         await bench.send()
     assert len(bench.upstream.requests) == 3
+
+
+@pytest.mark.parametrize(("processes", "attempts"), [(1, 2), (2, 1)])
+async def test_processes_share_what_may_be_spent(processes: int, attempts: int) -> None:
+    bench = hedged(late_plain(0.05), plain())
+    await bench.send()
+    (_, second) = msgspec.json.decode(bench.spool.done.decision, type=Decision).candidates
+    enough_for_one = Decimal(second.cost_pico) / PICO_PER_USD * Decimal("1.5")
+    hedge = Hedge(after_ms=5, max_share=1.0, max_usd_per_day=f"{enough_for_one:f}")
+    bench = hedged(late_plain(0.05), plain(), hedge=hedge)
+    bench.gateway.learning.meet(processes)
+    await bench.send()
+    assert len(bench.upstream.requests) == attempts
 
 
 async def test_what_is_late_is_learnt_from_the_endpoint() -> None:

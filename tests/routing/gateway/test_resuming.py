@@ -9,10 +9,14 @@ import pytest
 
 from routing.adapters.base import Headers
 from routing.core.errors import BrokenAnswer, ConnectFailed
+from routing.core.pricing import NO_CHARGE, CostStatus
 from routing.core.record import Outcome
+from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 from routing.gateway.app import GatewayApp
 from routing.gateway.asgi import Scope
+from routing.gateway.recording import Money
 from routing.gateway.resuming import GO_ON
+from routing.gateway.tally import NO_TALLY
 from routing.surfaces.messages.surface import MessagesSurface
 from tests.routing.factories import MODEL, endpoint
 from tests.routing.gateway.scripted import (
@@ -103,6 +107,55 @@ async def test_both_attempts_are_booked_and_the_request_once() -> None:
     done = bench.spool.done
     assert (done.outcome, done.attempts, done.http_status) == (Outcome.OK, 2, 200)
     assert client.headers[b"x-panelboard-attempts"] == b"1"  # they left before it was cut
+
+
+def usage_of(client: Client) -> dict[str, Any]:
+    (found,) = [chunk["usage"] for chunk in chunks_of(client) if chunk.get("usage")]
+    return dict(found)
+
+
+async def test_the_usage_told_at_the_end_is_that_of_all_attempts_and_so_is_the_cost() -> None:
+    three = tuple(endpoint(slug, i) for i, slug in enumerate(("first", "second", "third"), 1))
+    again = cut_after(frame({"content": " dear"}))
+    bench = Bench(cut_after(HELLO), again, rest(), endpoints=three)
+    client = await bench.ask(headers=WANTED, stream=True, stream_options={"include_usage": True})
+    ends, usage = bench.spool.finishes, usage_of(client)
+    assert usage["prompt_tokens"] == sum(end.usage.input_total or 0 for end in ends)
+    assert usage["completion_tokens"] == sum(end.usage.output_total or 0 for end in ends)
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert Decimal(usage["cost"]) == sum(end.cost_usd for end in ends)
+    assert usage["cost_status"] == "estimated"  # of those that were cut
+
+
+async def test_every_attempt_is_booked_with_its_own_usage_and_its_own_prompt() -> None:
+    bench = Bench(cut_after(HELLO), stream(ROLE, frame({"content": " world"}, id="c2"), END, DONE))
+    await bench.ask(headers=WANTED, stream=True)
+    first, second = bench.spool.finishes
+    assert (first.usage.source, second.usage.source) == (UsageSource.ESTIMATED,) * 2
+    assert (first.usage.output_total, second.usage.output_total) == (2, 2)
+    longer = (second.usage.input_total or 0) - (first.usage.input_total or 0)
+    assert longer == estimated_output_tokens(len("Hello") + len(GO_ON))
+    assert [one.input_estimate for one in bench.spool.intents] == [
+        first.usage.input_total,
+        second.usage.input_total,
+    ]
+
+
+async def test_a_detail_is_summed_where_an_attempt_spoke_of_it_and_else_unsaid() -> None:
+    usage = Usage(input_total=10, output_total=4, cache_read=6)
+    tally = NO_TALLY.plus(Money(usage, NO_CHARGE, CostStatus.METERED)).plus(None)
+    shown = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+    assert tally.added_to(shown) == {
+        "prompt_tokens": 15,
+        "completion_tokens": 5,
+        "total_tokens": 20,
+        "prompt_tokens_details": {"cached_tokens": 6},
+    }
+    details = {"prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 1}}
+    assert tally.added_to({**shown, **details})["prompt_tokens_details"] == {
+        "cached_tokens": 8,
+        "audio_tokens": 1,
+    }
 
 
 async def test_the_chunks_keep_one_id_and_have_one_beginning() -> None:
