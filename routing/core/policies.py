@@ -59,7 +59,7 @@ class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     provider: str
     share: float  # 0..1
-    max_usd_per_day: str = "1"  # decimal string, of each gateway process
+    max_usd_per_day: str = "1"  # decimal string; each gateway process has its part
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +76,7 @@ class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     after_ms: float | None = None  # None: when 95 of 100 answers of the endpoint would have begun
     max_share: float = 0.05  # of the requests that may be hedged
-    max_usd_per_day: str = "1"  # decimal string, of each gateway process, by expected cost
+    max_usd_per_day: str = "1"  # decimal string; each gateway process has its part
 
 
 class Exploration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
