@@ -94,6 +94,10 @@ def _shared_clause(subjects: Sequence[Subject], shared: Sequence[SharedModel]) -
         for place, subject in enumerate(subjects)
     ]
     told = [f"{name} is cheapest on {n}" for n, name in sorted(wins, key=lambda win: -win[0]) if n]
+    if len(shared) == 1:
+        cheapest = [name for n, name in wins if n]
+        found = f"is cheapest at {cheapest[0]}" if cheapest else "has no cheapest provider"
+        return f"the only model in common {found}"
     rest = len(shared) - sum(n for n, _ in wins)
     if rest:
         told.append(f"{rest} cost{'s' if rest == 1 else ''} the same" if told else "all cost alike")

@@ -391,9 +391,14 @@ def sort_state(context: RequestContext, key: str) -> SafeString:
 
 @register.simple_tag
 def rows_query(dimension: str, row: BreakdownRow, until: str) -> str:
-    """The requests behind a line of the month's bill."""
+    """The requests behind a line of the month's bill, the hub's own probes among them."""
     values = {"provider": row.slug, "model": row.label}
-    asked = {"period": "month", dimension: values.get(dimension, row.id), "until": until}
+    asked = {
+        "period": "month",
+        "kind": "all",
+        dimension: values.get(dimension, row.id),
+        "until": until,
+    }
     return urlencode({name: value for name, value in asked.items() if value})
 
 

@@ -170,7 +170,8 @@ def _measured(kinds: set[Kind], period: Period) -> dict[Kind, dict[int, Measurem
 def compare(request: HttpRequest) -> HttpResponse:
     known = _Catalog(common.now())
     asked = [slug.strip().lower() for slug in request.GET.getlist("s") if slug.strip()]
-    problem = _problem(known, asked) if asked else ""
+    is_begun = "edit" in request.GET and len(set(asked)) < FEWEST_SUBJECTS
+    problem = _problem(known, asked, is_begun=is_begun) if asked else ""
     if asked and not problem and "edit" not in request.GET:
         return redirect("comparison", canonical(asked))
     return common.plain_page(
@@ -186,12 +187,15 @@ def compare(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _problem(known: _Catalog, asked: Sequence[str]) -> str:
+def _problem(known: _Catalog, asked: Sequence[str], *, is_begun: bool = False) -> str:
+    """`is_begun`: more are still to be chosen."""
     for slug in asked:
         if known.kind_of(slug) is None:
             near = known.near(slug)
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             return f"“{slug}” is not in the catalog.{hint}"
+    if is_begun:
+        return ""
     if not FEWEST_SUBJECTS <= len(set(asked)) <= MOST_SUBJECTS:
         return f"Choose {FEWEST_SUBJECTS} to {MOST_SUBJECTS} different subjects."
     if told := model_kinds.differ(filter(None, map(known.model_kind_of, asked))):

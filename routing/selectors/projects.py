@@ -88,10 +88,9 @@ def keys_of(projects: Sequence[ProjectFacts], user_id: int) -> list[KeyFacts]:
 
 
 def keys_seen_in(projects: Sequence[ProjectFacts]) -> list[tuple[int, str]]:
-    """One query: ids and names of traffic keys, for a filter."""
+    """One query: ids and names of keys that requests are booked to, for a filter."""
     wanted = ApiKey.objects.filter(project_id__in=[project.id for project in projects])
-    rows = wanted.exclude(kind=ApiKey.Kind.PROBE).order_by("name", "pk")
-    return list(rows.values_list("pk", "name"))
+    return list(wanted.order_by("name", "pk").values_list("pk", "name"))
 
 
 def has_traffic_key(projects: Sequence[ProjectFacts]) -> bool:

@@ -26,7 +26,7 @@ FOR_ANYONE_SIGNED_IN = (
     "/compare/groq-vs-together/",
 )
 FOR_SPEND = ("/spend/", "/spend/bill.csv")
-FOR_REQUESTS = ("/requests/",)
+FOR_REQUESTS = ("/requests/", "/batches/")
 FOR_SENDERS = ("/keys/", "/playground/")
 
 # person, then who may open spend, single requests, and send

@@ -20,6 +20,7 @@ from django.db import connection
 from django.test import Client
 
 from routing.models import Provider
+from tests.dashboard.batches_world import add_batches
 from tests.dashboard.kinds_world import add_kinds
 from tests.dashboard.world import World
 from tests.support.running_hub import ROOT
@@ -70,6 +71,20 @@ SIDEWAYS = """
 () => [...document.querySelectorAll(".scroll")]
   .filter((node) => node.scrollWidth > node.clientWidth)
   .map((node) => node.getAttribute("aria-label"))
+"""
+
+# A last row with fewer tiles than the others leaves a hole in the card.
+TILES_PER_ROW = """
+() => Object.values([...document.querySelectorAll(".tile")].reduce((rows, tile) => {
+  const top = Math.round(tile.getBoundingClientRect().top);
+  return {...rows, [top]: (rows[top] ?? 0) + 1};
+}, {}))
+"""
+COVERED_CODE = """
+() => [...document.querySelectorAll(".snippet")].filter((node) => {
+  const [button, code] = ["button", "code"].map((name) => node.querySelector(name));
+  return button.getBoundingClientRect().bottom > code.getBoundingClientRect().top;
+}).map((node) => node.textContent.slice(0, 40))
 """
 
 
@@ -135,7 +150,7 @@ def sign_in(context: BrowserContext, base_url: str, user: User) -> None:
     context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": base_url}])
 
 
-def addresses(world: World, of_kinds: dict[str, UUID]) -> dict[str, str]:
+def addresses(world: World, of_kinds: dict[str, UUID], shown: dict[str, str]) -> dict[str, str]:
     endpoints = "groq~openai-gpt-oss-120b-vs-novita~openai-gpt-oss-120b"
     return {
         "overview": "/",
@@ -143,6 +158,9 @@ def addresses(world: World, of_kinds: dict[str, UUID]) -> dict[str, str]:
         "requests-filtered": "/requests/?period=30d&provider=groq&outcome=ok",
         "requests-empty": "/requests/?until=2026-01-01",
         "receipt": f"/requests/{world.rescued}/",
+        "batches": "/batches/",
+        "batch-running": f"/batches/{shown['running']}/",
+        "batch-failed": f"/batches/{shown['failed']}/",
         "models": "/models/",
         "model": "/models/openai-gpt-oss-120b/",
         "model-unmeasured": "/models/quiet-silent-1/",
@@ -205,7 +223,7 @@ def test_every_page_is_clean(
     visitor.accept("login")
     keep_picture(visitor.page, f"login-{theme}-{width}")
     sign_in(context, live_server.url, world.owner)
-    for name, address in addresses(world, add_kinds(world)).items():
+    for name, address in addresses(world, add_kinds(world), add_batches(world)).items():
         visitor.open(address)
         visitor.draw_charts()
         keep_picture(visitor.page, f"{name}-{theme}-{width}")
@@ -395,4 +413,18 @@ def test_a_desk_shows_every_column_whatever_providers_are_called(
     for address in ("/models/", "/models/acme-embed-1/", "/requests/", "/providers/groq/"):
         visitor.open(address).wait_for_selector(".table")
         assert visitor.page.evaluate(SIDEWAYS) == [], address
+    opened.close()
+
+
+@pytest.mark.parametrize("across", [360, 768, 1024, 1440])
+def test_tiles_fill_their_card_and_no_button_covers_code(
+    browser: Browser, world: World, live_server: Any, across: int
+) -> None:
+    opened = browser.new_context(viewport={"width": across, "height": 900})
+    sign_in(opened, live_server.url, world.owner)
+    visitor = Visitor(opened, live_server.url)
+    for address in ("/", f"/requests/{world.rescued}/", "/providers/groq/"):
+        assert len(set(visitor.open(address).evaluate(TILES_PER_ROW))) == 1, address
+    for address in ("/models/openai-gpt-oss-120b/", "/spend/", f"/requests/{world.rescued}/"):
+        assert visitor.open(address).evaluate(COVERED_CODE) == [], address
     opened.close()

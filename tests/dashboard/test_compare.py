@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from analytics.queries.types import Measurement, Quantile
 from dashboard import comparison, verdict
-from dashboard.comparison import Interval, Kind, Subject
+from dashboard.comparison import Interval, Kind, SharedModel, Subject
 from tests.dashboard.conftest import Enter
 from tests.dashboard.world import World
 
@@ -50,6 +51,14 @@ def test_providers_are_compared_on_the_models_they_share(owner: Client) -> None:
     assert sentence.startswith("Of 2 models in common, Groq is cheapest on 1 and 1 costs the same")
     assert "Models in common" in page
     assert 'id="price-head"' not in page
+
+
+def test_a_single_model_in_common_is_spoken_of_as_one() -> None:
+    rows = [SharedModel("m", "acme/m", (None, None), place, ("a", "b")) for place in (1, None)]
+    pair = [replace(subject(name, None), kind=Kind.PROVIDER) for name in "AB"]
+    told = [verdict.of(pair, [row], "").sentence for row in rows]
+    assert told[0].startswith("The only model in common is cheapest at B;")
+    assert told[1].startswith("The only model in common has no cheapest provider;")
 
 
 def test_endpoints_of_one_model_go_by_their_providers(owner: Client) -> None:
@@ -105,6 +114,14 @@ def test_what_cannot_be_compared_says_why(owner: Client, subjects: str, words: s
 def test_the_picker_leads_to_the_one_address(owner: Client) -> None:
     answer = owner.get("/compare/?s=together&s=groq&s=&s=")
     assert answer["Location"] == "/compare/groq-vs-together/"
+
+
+def test_the_picker_begins_with_one_subject_without_complaint(owner: Client) -> None:
+    answer = owner.get("/compare/?edit=1&s=groq")
+    assert answer.status_code == 200
+    page = answer.content.decode()
+    assert 'value="groq" autocomplete' in page
+    assert 'role="alert"' not in page
 
 
 def test_the_picker_keeps_what_was_typed_when_it_is_wrong(owner: Client) -> None:

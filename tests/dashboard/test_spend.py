@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import html
 import io
 import json
@@ -18,7 +19,7 @@ from analytics.queries.types import Scope
 from dashboard import formatting
 from routing.models import Provider
 from tests.dashboard.conftest import NOW, Enter
-from tests.dashboard.world import World
+from tests.dashboard.world import Traffic, World
 
 
 def bill_rows(client: Client) -> list[dict[str, str]]:
@@ -93,7 +94,11 @@ def test_a_stranger_pays_for_their_own_alone(world: World, enter: Enter) -> None
     assert mine + theirs == everyone
 
 
-def test_each_line_of_the_bill_leads_to_its_requests(owner: Client) -> None:
+def test_each_line_of_the_bill_leads_to_its_requests(world: World, owner: Client) -> None:
+    """Those that the hub sent itself included: they are on the bill too."""
+    probes = Traffic(world, ["openai/gpt-oss-120b"])
+    probes.one(NOW - dt.timedelta(hours=2), key=world.key, kind="probe")
+    probes.record()
     page = owner.get("/spend/").content.decode()
     links = re.findall(r'href="(/requests/\?[^"]+)">([\d,]+)</a>', page)
     assert len(links) >= 8
