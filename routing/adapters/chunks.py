@@ -23,8 +23,11 @@ class ChunkWriter:
         self.id = id
         self.model = model
 
-    def delta(self, delta: dict[str, Any], index: int = 0) -> bytes:
-        return self._chunk([{"index": index, "delta": delta, "finish_reason": None}])
+    def delta(
+        self, delta: dict[str, Any], index: int = 0, logprobs: dict[str, Any] | None = None
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "finish_reason": None}
+        return self._chunk([choice if logprobs is None else {**choice, "logprobs": logprobs}])
 
     def finish(self, reason: str, index: int = 0) -> bytes:
         return self._chunk([{"index": index, "delta": {}, "finish_reason": reason}])

@@ -22,6 +22,7 @@ from routing.adapters.gemini.answers import (
     reason_of,
     sources_of,
 )
+from routing.adapters.gemini.logprobs import logprobs_of
 from routing.adapters.gemini.request import build_body, request_path
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dumps, loads, text_of
 from routing.adapters.quirks import Quirks
@@ -121,7 +122,8 @@ def _choice_from(candidate: dict[str, Any], id: str, quirks: Quirks) -> dict[str
     calls = message.get("tool_calls") or []
     for call in calls:
         del call["index"]  # belongs to streams only
-    return _choice(index_of(candidate), message, finish_word(reason, has_tools=bool(calls)))
+    choice = _choice(index_of(candidate), message, finish_word(reason, has_tools=bool(calls)))
+    return {**choice, "logprobs": logprobs_of(candidate)}
 
 
 def _choice(index: int, message: dict[str, Any], finish: str) -> dict[str, Any]:

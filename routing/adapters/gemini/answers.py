@@ -11,6 +11,7 @@ from routing.adapters.base import ChatCall
 from routing.adapters.chunks import stable_call_id, tool_call
 from routing.adapters.content import content_chars, has_answer
 from routing.adapters.gemini.grounding import Cited, carried_metadata, cited_in
+from routing.adapters.gemini.logprobs import logprobs_of
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.stream import TranslatedStream
 from routing.adapters.usage import gemini_usage
@@ -164,17 +165,20 @@ class GeminiStream(TranslatedStream):
         self._call_counts[index] = calls_before + len(delta.get("tool_calls", ()))
         if reason in FAILURES:
             return self._refuse(failure_document(reason))
-        out = self._write_delta(delta, index) if delta else b""
+        out = self._write_delta(delta, index, logprobs_of(candidate)) if delta else b""
         self._texts[index] = self._texts.get(index, "") + delta.get("content", "")
         out += self._write_sources(candidate, index)
         return out + (self._end_choice(index, reason) if reason else b"")
 
-    def _write_delta(self, delta: dict[str, Any], index: int) -> bytes:
+    def _write_delta(
+        self, delta: dict[str, Any], index: int, logprobs: dict[str, Any] | None
+    ) -> bytes:
         is_first = index not in self._open
         self._open.add(index)
         is_answer = has_answer(delta) or "images" in delta
         self._count(content_chars(delta), is_answer=is_answer)
-        return self._write.delta({"role": "assistant", **delta} if is_first else delta, index)
+        whole = {"role": "assistant", **delta} if is_first else delta
+        return self._write.delta(whole, index, logprobs)
 
     def _write_sources(self, candidate: dict[str, Any], index: int) -> bytes:
         """Told again and again as the answer grows; the client is told once."""

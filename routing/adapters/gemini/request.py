@@ -55,7 +55,6 @@ UNTRANSLATABLE = frozenset(
     {
         "audio",
         "logit_bias",
-        "logprobs",
         "metadata",
         "moderation",
         "parallel_tool_calls",
@@ -65,7 +64,6 @@ UNTRANSLATABLE = frozenset(
         "prompt_cache_retention",
         "safety_identifier",
         "store",
-        "top_logprobs",
         "user",
         "verbosity",
         "web_search_options",
@@ -80,6 +78,7 @@ _TRANSLATED = frozenset(
         "function_call",
         "functions",
         "generationConfig",
+        "logprobs",
         "max_completion_tokens",
         "max_tokens",
         "messages",
@@ -94,6 +93,7 @@ _TRANSLATED = frozenset(
         "stream_options",
         "tool_choice",
         "tools",
+        "top_logprobs",
     }
 )
 _SERVICE_TIERS = {"default": "STANDARD", "flex": "FLEX", "priority": "PRIORITY"}
@@ -206,6 +206,12 @@ def _put_config(job: _Job) -> None:
         refuse(job.endpoint, "stop", f"takes at most {most} stop sequences")
     if stops:
         job.config["stopSequences"] = stops
+    if job.asked.get("logprobs") is True:
+        job.config["responseLogprobs"] = True
+        if type(job.asked.get("top_logprobs")) is int:
+            job.config["logprobs"] = job.asked["top_logprobs"]
+    else:
+        job.lose("top_logprobs", job.asked.get("top_logprobs"))
     modalities = [str(m).upper() for m in list_of(job.asked.get("modalities"))]
     if modalities:
         job.config["responseModalities"] = modalities

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from routing.core.errors import FailureClass, UpstreamError
 from routing.core.usage import Usage
@@ -260,3 +261,50 @@ def test_a_second_finish_reason_is_passed_over() -> None:
 def test_there_is_no_request_id_where_the_record_names_none() -> None:
     endpoint = endpoint_of("gemini", "g", request_id_headers=())
     assert adapter_of(endpoint).request_id_of(endpoint, [(b"x-request-id", b"a")]) == ""
+
+
+# --- probabilities of tokens ---------------------------------------------------------------------
+
+PROBABLE = {
+    "chosenCandidates": [
+        {"token": "Ta", "tokenId": 1, "logProbability": -0.25},
+        {"token": "\u00fc"},
+    ],
+    "topCandidates": [{"candidates": [{"token": "Ta", "logProbability": -0.25}, {"token": "To"}]}],
+}
+TOLD = {
+    "content": [
+        {
+            "token": "Ta",
+            "logprob": -0.25,
+            "bytes": [84, 97],
+            "top_logprobs": [
+                {"token": "Ta", "logprob": -0.25, "bytes": [84, 97]},
+                {"token": "To", "logprob": 0.0, "bytes": [84, 111]},
+            ],
+        },
+        {"token": "\u00fc", "logprob": 0.0, "bytes": [195, 188], "top_logprobs": []},
+    ],
+    "refusal": None,
+}
+
+
+def test_probabilities_of_tokens_are_asked_for_and_told() -> None:
+    sent = sent_body(GEMINI, logprobs=True, top_logprobs=2)
+    assert sent["generationConfig"] == {"responseLogprobs": True, "logprobs": 2}
+    assert "generationConfig" not in sent_body(GEMINI, logprobs=False)
+    candidate = {
+        "content": {"parts": [{"text": "Ta\u00fc"}]},
+        "finishReason": "STOP",
+        "logprobsResult": PROBABLE,
+    }
+    reply = adapter_of(GEMINI).read_reply(call_of(), GEMINI, [], reply_with(candidate))
+    whole = ChatCompletion.model_validate_json(reply.raw, strict=True).choices[0].logprobs
+    assert whole is not None
+    assert whole.model_dump() == TOLD
+    reader = open_stream(GEMINI)
+    chunks = chunks_in(read_all(reader, b"data: " + reply_with(candidate) + b"\n\n"))
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert [choice["logprobs"] for choice in choices if choice.get("logprobs")] == [TOLD]
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
