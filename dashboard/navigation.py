@@ -35,7 +35,14 @@ _GROUPS = (
             ("Playground", "playground", "playground"),
         ),
     ),
-    ("Operate", (("Overview", "overview", "overview"), ("Requests", "requests", "requests"))),
+    (
+        "Operate",
+        (
+            ("Overview", "overview", "overview"),
+            ("Requests", "requests", "requests"),
+            ("Batches", "batches", "batches"),
+        ),
+    ),
     ("Pay", (("Spend", "spend", "spend"),)),
 )
 _FOOT = (("API keys", "keys", "keys"), ("API docs", "api-docs", "docs"))

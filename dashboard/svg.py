@@ -140,6 +140,7 @@ def segments(parts: Sequence[Segment]) -> SafeString:
 _ICONS = {
     "overview": '<path d="M4 13h6V4H4zM14 20h6v-9h-6zM4 20h6v-4H4zM14 8h6V4h-6z"/>',
     "requests": '<path d="M4 6h16M4 12h16M4 18h10"/>',
+    "batches": '<path d="M8 3h12v13M4 7h12v14H4zM7.5 12h5M7.5 16h5"/>',
     "models": '<path d="m12 3 8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9"/>',
     "providers": '<path d="M4 4h16v7H4zM4 13h16v7H4zM8 7.5h.01M8 16.5h.01"/>',
     "policies": '<path d="M6 4v9a4 4 0 0 0 4 4h10M6 9h14M16 5l4 4-4 4M16 13l4 4-4 4"/>',

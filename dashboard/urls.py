@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from dashboard.access import PUBLIC, access, guarded_elsewhere
 from dashboard.rest_routing import RoutingExplain
 from dashboard.views import (
+    batches,
     compare,
     errors,
     keys,
@@ -29,6 +30,9 @@ urlpatterns = [
     path("requests/", requests.request_list, name="requests"),
     path("requests/new/", requests.new_requests, name="new-requests"),
     path("requests/<uuid:request_id>/", requests.receipt, name="receipt"),
+    path("batches/", batches.batch_list, name="batches"),
+    path("batches/<slug:name>/", batches.batch_page, name="batch"),
+    path("batches/<slug:name>/cancel/", batches.cancel, name="cancel-batch"),
     path("models/", models.model_list, name="models"),
     path("models/<slug:slug>/", models.model_page, name="model"),
     path("providers/", providers.provider_list, name="providers"),
