@@ -38,7 +38,8 @@ class Chooser(Protocol):
 
 
 class Hub:
-    """The gateway's own code: each process learns, and tells the others every two seconds."""
+    """The gateway's own code: each process learns, and tells the others every two seconds, or at
+    once where a breaker turned."""
 
     def __init__(self, policy: Policy, world: World, seed: int) -> None:
         self.policy = policy
@@ -46,6 +47,8 @@ class Hub:
         self.rng = Random(f"hub {seed}")
         processes = range(world.script.processes)
         self.processes = [Learning(HealthBook(self.rng)) for _ in processes]
+        for one in self.processes:
+            one.meet(len(processes))
         self.memos = [PlanMemo() for _ in processes]
         self._shared_at_s = 0.0
 
@@ -59,7 +62,8 @@ class Hub:
         self._shared_at_s = at_s
 
     def choose(self, request: Request, at_s: float) -> Sequence[Endpoint]:
-        if at_s >= self._shared_at_s + SHARED_EVERY_S:
+        is_due = at_s >= self._shared_at_s + SHARED_EVERY_S
+        if is_due or any(one.is_urgent for one in self.processes):
             self._share(at_s)
         learning = self.processes[request.process]
         try:
