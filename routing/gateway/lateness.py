@@ -9,6 +9,7 @@ import msgspec
 from routing.core.catalog import Endpoint
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.errors import FailureClass, UpstreamError, UpstreamTimeout
+from routing.core.kinds import IMAGE, TRANSCRIPTION
 from routing.core.policies import PolicyDocument
 from routing.gateway.attempt import Attempt
 
@@ -17,19 +18,31 @@ if TYPE_CHECKING:
 
 REASONING = "reasoning"
 REASONING_S = 300.0  # such models think before they say anything, and between what they say
+AT_WORK_S = 300.0  # a picture of high quality, or the text of a long recording, takes minutes
 
 
 def deadlines_of(endpoint: Endpoint, general: Deadlines) -> Deadlines:
     """The hub's, with what is known of the endpoint. A limit that was set for the hub holds."""
-    changes: dict[str, float] = {}
-    if REASONING in endpoint.capabilities:
-        for name in ("first_content_s", "progress_s"):
-            if getattr(general, name) == getattr(DEFAULT_DEADLINES, name):
-                changes[name] = REASONING_S
+    changes = {
+        name: limit_s
+        for name, limit_s in _patience_with(endpoint).items()
+        if getattr(general, name) == getattr(DEFAULT_DEADLINES, name)
+    }
     own_s = endpoint.provider.quirks.first_content_timeout_s
     if own_s is not None:
         changes["first_content_s"] = own_s
     return msgspec.structs.replace(general, **changes) if changes else general
+
+
+def _patience_with(endpoint: Endpoint) -> dict[str, float]:
+    if endpoint.kind in _SLOW_KINDS:
+        return _AT_WORK
+    return _REASONING if REASONING in endpoint.capabilities else {}
+
+
+_REASONING = {"first_content_s": REASONING_S, "progress_s": REASONING_S}
+_AT_WORK = dict.fromkeys(("first_content_s", "progress_s", "idle_s"), AT_WORK_S)
+_SLOW_KINDS = frozenset({IMAGE, TRANSCRIPTION})
 
 
 def narrowed(deadlines: Deadlines, settings: PolicyDocument) -> Deadlines:

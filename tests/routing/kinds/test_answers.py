@@ -19,8 +19,10 @@ from routing.adapters.kinds.counting import (
 )
 from routing.adapters.kinds.registry import kind_adapter_for
 from routing.adapters.registry import adapter_for, kinds_in
+from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.errors import BrokenAnswer, UpstreamError
 from routing.core.usage import MILLION_METERS, Meter, UsageSource
+from routing.gateway.lateness import deadlines_of
 from routing.simulator.kinds.images import png
 from tests.routing.kinds.support import call_of, endpoint_of, record_of, recording, wav
 
@@ -220,3 +222,16 @@ def test_meters_per_million_are_those_of_tokens_characters_and_pixels() -> None:
     assert {Meter.AUDIO_SECOND, Meter.IMAGE, Meter.SEARCH, Meter.REQUEST} == set(
         Meter
     ) - MILLION_METERS
+
+
+def test_pictures_and_recordings_may_take_minutes_unless_the_hub_says_otherwise() -> None:
+    image = endpoint_of(record_of("openai", "gpt-image-2"))
+    heard = endpoint_of(record_of("groq", "whisper-large-v3"))
+    spoken = endpoint_of(record_of("openai", "tts-1"))
+    for endpoint in (image, heard):
+        found = deadlines_of(endpoint, DEFAULT_DEADLINES)
+        assert found.first_content_s == found.progress_s == found.idle_s == 300
+    assert deadlines_of(spoken, DEFAULT_DEADLINES) == DEFAULT_DEADLINES
+    strict = Deadlines(first_content_s=20, idle_s=10)
+    assert deadlines_of(image, strict).first_content_s == 20
+    assert deadlines_of(image, strict).idle_s == 10
