@@ -29,6 +29,10 @@ class KindWords:
     def is_chat(self) -> bool:
         return self.name == kinds.CHAT
 
+    @property
+    def is_probed(self) -> bool:
+        return self.name in kinds.PROBED
+
 
 KINDS: dict[str, KindWords] = {
     kind.name: kind

@@ -39,6 +39,8 @@ KINDS: dict[str, Kind] = {
     )
 }
 KIND_NAMES = frozenset(KINDS)
+# What the hub asks by itself to measure it. The others would cost too much: a picture, some sound.
+PROBED = frozenset({CHAT, EMBEDDING, RERANK})
 
 # What else may be asked of models of a kind: it has a path and a name in the log of its own.
 TRANSLATION = "translation"

@@ -1,4 +1,7 @@
-"""The hub's own measurements: one tiny streaming request to each endpoint.
+"""The hub's own measurements: one tiny request to each endpoint, streamed where it writes text.
+
+Embeddings and rankings are asked for too, as far as one costs next to nothing; pictures and sound
+never are, because each would cost: those are measured by traffic alone.
 
 A probe takes the path of a client's request (adapter, upstream client, records), so that what it
 measures is what a client would see. It is booked to the hub's own project, and its expected cost
@@ -23,9 +26,10 @@ from django.db import connection
 from django.utils import timezone
 
 from routing.core.catalog import EMPTY_POLICY, Caller, Endpoint, Snapshot
-from routing.core.kinds import CHAT
+from routing.core.kinds import CHAT, EMBEDDING, PROBED, RERANK
 from routing.core.pricing import charge
 from routing.core.usage import Usage
+from routing.gateway.asking import ask_once
 from routing.gateway.playground import stream_one
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.spool import SpoolWriter
@@ -41,6 +45,14 @@ OUTPUT_TOKENS = 24  # enough for a speed, and not more
 MORE_OUTPUT_TOKENS = 192  # where the short answer was over too soon to measure its speed
 MOST_INPUT_TOKENS = 64  # the prompt and what chat templates add to it
 PROMPT = "Count upwards from one in words, separated by blanks, and stop after 200 words."
+BODIES: dict[str, dict[str, Any]] = {
+    EMBEDDING: {"input": "A short text to be placed among others."},
+    RERANK: {
+        "query": "Where do ships find their way at night?",
+        "documents": ["A lighthouse stands by the sea.", "Bread is baked in the morning."],
+    },
+}
+MOST_USD_WITHOUT_TEXT = Decimal("0.0005")  # of one answer without text: a dearer one is not probed
 FIGURES = b"event: panelboard\ndata: "
 
 
@@ -113,6 +125,8 @@ def unmeasured(snapshot: Snapshot) -> dict[int, list[int]]:
     for endpoint in snapshot.endpoints.values():
         stats = endpoint.stats
         is_measured = stats.ttft_p50_ms is not None and stats.speed_p50_tps is not None
+        if endpoint.kind != CHAT:  # which have neither
+            is_measured = stats.n > 0
         if not is_measured and _is_routable(endpoint):
             found[endpoint.provider.id].append(endpoint.id)
     return dict(found)
@@ -127,15 +141,25 @@ def routable(snapshot: Snapshot, provider_id: int) -> list[Endpoint]:
 
 
 def _is_routable(endpoint: Endpoint) -> bool:
-    """A probe asks for an answer in tokens: other kinds than chat are measured by traffic alone."""
     is_priced = bool(endpoint.prices) or endpoint.is_free
     is_live = endpoint.status != "retired" and bool(endpoint.credentials)
-    return endpoint.kind == CHAT and is_live and is_priced
+    return endpoint.kind in PROBED and is_live and is_priced and _is_cheap(endpoint)
+
+
+def _is_cheap(endpoint: Endpoint) -> bool:
+    """Text is bounded by its tokens; some of the others are priced by the piece."""
+    if endpoint.kind == CHAT:
+        return True
+    return expected_usd(endpoint, timezone.now(), 0) <= MOST_USD_WITHOUT_TEXT
 
 
 def expected_usd(endpoint: Endpoint, now: dt.datetime, output_tokens: int) -> Decimal:
     """An upper bound, unless the provider ignores `max_tokens`."""
-    most = Usage(input_total=MOST_INPUT_TOKENS, output_total=output_tokens)
+    if endpoint.kind == CHAT:
+        most = Usage(input_total=MOST_INPUT_TOKENS, output_total=output_tokens)
+    else:
+        searches = 1 if endpoint.kind == RERANK else None
+        most = Usage(input_total=MOST_INPUT_TOKENS, output_total=0, searches=searches)
     return charge(most, endpoint.prices, now).amount_usd
 
 
@@ -179,7 +203,7 @@ async def _probe_all(
     try:
         slots = asyncio.Semaphore(AT_ONCE)
         return await _unless_told_to_stop(
-            [_probe_one(gateway, caller, one.id, output_tokens, slots) for one in endpoints]
+            [_probe_one(gateway, caller, one, output_tokens, slots) for one in endpoints]
         )
     finally:
         await gateway.stop()
@@ -229,16 +253,22 @@ def _caller() -> Caller:
 
 
 async def _probe_one(
-    gateway: Gateway, caller: Caller, endpoint_id: int, tokens: int, slots: asyncio.Semaphore
+    gateway: Gateway, caller: Caller, endpoint: Endpoint, tokens: int, slots: asyncio.Semaphore
 ) -> Probed:
     """A failed probe is a measurement too: it is recorded, not raised."""
-    body = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": tokens}
     async with slots:
         if stopping.was_told():
             return Probed(is_done=False)
-        last = b""
-        async for data in stream_one(gateway, caller, endpoint_id, body):
-            last = data
+        if endpoint.kind == CHAT:
+            return await _probe_text(gateway, caller, endpoint.id, tokens)
+        return Probed(await ask_once(gateway, caller, endpoint.id, BODIES[endpoint.kind]))
+
+
+async def _probe_text(gateway: Gateway, caller: Caller, endpoint_id: int, tokens: int) -> Probed:
+    body = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": tokens}
+    last = b""
+    async for data in stream_one(gateway, caller, endpoint_id, body):
+        last = data
     if not last.startswith(FIGURES):
         return Probed()
     figures = json.loads(last.removeprefix(FIGURES))

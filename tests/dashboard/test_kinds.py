@@ -77,6 +77,23 @@ def test_a_kind_without_speed_says_why_rather_than_not_measured(page: Client) ->
     assert "Embedding" in row
 
 
+@pytest.mark.parametrize(
+    ("slug", "is_probed"),
+    [
+        ("openai-gpt-oss-120b", True),
+        ("acme-embed-1", True),
+        ("acme-rank-1", True),
+        ("acme-paint-1", False),
+        ("acme-hear-1", False),
+        ("acme-speak-1", False),
+    ],
+)
+def test_a_model_page_says_when_the_hub_does_not_probe(
+    page: Client, slug: str, is_probed: bool
+) -> None:
+    assert ("does not probe such models" in text_of(page, f"/models/{slug}/")) is not is_probed
+
+
 @pytest.mark.parametrize("sort", ["model", "price", "-price", "-speed", "-context"])
 def test_models_are_listed_kind_by_kind(page: Client, sort: str) -> None:
     found = ROWS.findall(text_of(page, f"/models/?sort={sort}"))
