@@ -102,9 +102,12 @@ ATTEMPTS = Stat(
     """,  # noqa: S608
 )
 
+# Pictures and sound come in pieces, not in tokens: their first piece is no first token.
+IN_TOKENS = "{}.surface NOT IN ('images', 'speech')"
+
 # Tokens after those of the first chunk, over the time since it; NULL where that is noise.
 SPEED_TPS = f"""
-    CASE WHEN a.outcome = 'ok' AND a.usage_source <> 'estimated'
+    CASE WHEN a.outcome = 'ok' AND {IN_TOKENS.format("a")} AND a.usage_source <> 'estimated'
         AND a.output_total - coalesce(a.first_chunk_tokens, 1) >= {MIN_SPEED_TOKENS}
         AND a.last_chunk_ms - a.ttft_ms >= {MIN_DECODE_MS}
     THEN 1000 * (a.output_total - coalesce(a.first_chunk_tokens, 1))
@@ -123,7 +126,7 @@ ATTEMPT_LATENCY = Stat(
     FROM attempt a
     {_WITH_REQUEST}
     CROSS JOIN LATERAL (VALUES
-        ('ttft', CASE WHEN a.stream THEN a.ttft_ms END),
+        ('ttft', CASE WHEN a.stream AND {IN_TOKENS.format("a")} THEN a.ttft_ms END),
         ('speed', {SPEED_TPS}),
         ('e2e', CASE WHEN a.outcome = 'ok' AND a.service_tier <> 'batch' THEN a.e2e_ms END)
     ) m (metric, value)
@@ -140,7 +143,7 @@ REQUEST_LATENCY = Stat(
         r.outcome, r.simulated, m.metric, {bin_sql("m.value")}, count(*)
     FROM request_log r
     CROSS JOIN LATERAL (VALUES
-        ('request_ttft', CASE WHEN r.stream THEN r.ttft_ms END),
+        ('request_ttft', CASE WHEN r.stream AND {IN_TOKENS.format("r")} THEN r.ttft_ms END),
         ('request_e2e', CASE WHEN r.outcome = 'ok' AND r.kind <> 'batch' THEN r.e2e_ms END)
     ) m (metric, value)
     WHERE {_IN_RANGE.format("r")} AND m.value IS NOT NULL

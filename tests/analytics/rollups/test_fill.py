@@ -104,6 +104,13 @@ def test_a_time_to_first_token_is_of_streams_alone(log: Log) -> None:
     }
 
 
+@pytest.mark.parametrize("surface", ["images", "speech"])
+def test_pieces_of_pictures_and_sound_are_no_tokens(log: Log, surface: str) -> None:
+    log(whole(Told(surface=surface)))
+    fill.roll_up(LATER)
+    assert set(LatencyCell.objects.values_list("metric", flat=True)) == {"e2e", "request_e2e"}
+
+
 def test_running_again_changes_nothing(log: Log) -> None:
     log(whole(*(Told(NOON + n * 7 * MINUTE) for n in range(10))))
     fill.roll_up(LATER)
