@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -99,22 +98,41 @@ def read_line(data: bytes, limit_bytes: int) -> Line:
             "line_too_large", f"The line is larger than {limit_bytes // 2**20} MiB. Shorten it"
         )
     try:
-        line = _decode_json(data)
+        data.decode()  # what is skipped below is not looked at as text
+        line = _decode_outline(data)
+        is_object = bytes(memoryview(line.body)[:1]) == b"{"
+        body = _decode_outlined_body(line.body) if is_object else None
+    except msgspec.ValidationError:
+        raise BadLine("invalid_json_line", "The line must be a JSON object") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise BadLine("invalid_json_line", f"The line is not valid JSON: {exc}") from None
-    if not isinstance(line, dict):
-        raise BadLine("invalid_json_line", "The line must be a JSON object")
-    body = line.get("body")
-    if not isinstance(body, dict):
+    if body is None:
         raise BadLine("invalid_body", "The line needs a 'body' object: the request", "body")
     _check_body(body)
-    if line.get("method") != "POST":
+    if line.method != "POST":
         raise BadLine("invalid_method", "'method' must be \"POST\"", "method")
-    return Line(_custom_id(line), _url(line), body["model"])
+    return Line(_custom_id(line.custom_id), _url(line.url), str(body.model))
 
 
-def _custom_id(line: Mapping[str, Any]) -> str:
-    custom_id = line.get("custom_id")
+class _OutlinedBody(msgspec.Struct):
+    model: Any = None
+    stream: Any = None
+
+
+class _Outline(msgspec.Struct):
+    """Of a line, what is checked: the rest, which may be large, is skipped without being built."""
+
+    custom_id: Any = None
+    method: Any = None
+    url: Any = None
+    body: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_outline = msgspec.json.Decoder(_Outline).decode
+_decode_outlined_body = msgspec.json.Decoder(_OutlinedBody).decode
+
+
+def _custom_id(custom_id: Any) -> str:
     if not isinstance(custom_id, str) or not 0 < len(custom_id) <= MOST_CUSTOM_ID_CHARS:
         raise BadLine(
             "invalid_custom_id",
@@ -127,20 +145,18 @@ def _custom_id(line: Mapping[str, Any]) -> str:
     return custom_id
 
 
-def _url(line: Mapping[str, Any]) -> str:
-    url = line.get("url")
+def _url(url: Any) -> str:
     if url not in ENDPOINTS:
         raise BadLine("invalid_url", f"'url' must be one of {', '.join(ENDPOINTS)}", "url")
     return str(url)
 
 
-def _check_body(body: Mapping[str, Any]) -> None:
-    model = body.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= 300:
+def _check_body(body: _OutlinedBody) -> None:
+    if not isinstance(body.model, str) or not 0 < len(body.model) <= 300:
         raise BadLine(
             "missing_model", "The body has no 'model'. GET /v1/models lists them", "body.model"
         )
-    if body.get("stream") not in (None, False):
+    if body.stream not in (None, False):
         raise BadLine(
             "unsupported_stream",
             "A line of a batch cannot stream: leave 'stream' out",

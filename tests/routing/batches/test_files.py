@@ -103,6 +103,12 @@ async def test_a_deleted_file_is_gone_with_its_content(world: World) -> None:
 BROKEN = {
     "not json": ("{", "invalid_json_line", "not valid JSON"),
     "no object": ("[1]", "invalid_json_line", "JSON object"),
+    "a body that is a list": (
+        line("x").replace('{"model"', '[{"model"')[:-2] + "]}",
+        "invalid_body",
+        "body",
+    ),
+    "a body that does not end": (line("x")[:-3], "invalid_json_line", "not valid JSON"),
     "no body": ('{"custom_id":"a","method":"POST","url":"/v1/embeddings"}', "invalid_body", "body"),
     "another method": (line("x").replace("POST", "GET"), "invalid_method", "POST"),
     "no custom_id": (line("x").replace("custom_id", "id"), "invalid_custom_id", "find the answer"),
@@ -125,6 +131,14 @@ async def test_a_wrong_line_is_refused_with_its_number(
     assert error["message"].startswith("Line 2: ")
     assert says in error["message"]
     assert await sync_to_async(BatchFile.objects.count)() == 0
+
+
+async def test_a_line_that_is_no_text_is_refused(world: World) -> None:
+    answer = await world.upload(
+        line("good").encode() + line("x", user="?").encode().replace(b"?", b"\xff")
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_json_line"
 
 
 async def test_all_wrong_lines_are_told_at_once(world: World) -> None:
