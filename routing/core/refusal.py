@@ -21,7 +21,8 @@ class NoEndpointLeft(HubError):
 def refusal(
     facts: RequestFacts, decision: Decision, health: HealthBook, now: float
 ) -> NoEndpointLeft:
-    """404 when the constraints exclude all, 429 or 503 when brakes do or an admin must act."""
+    """404 when the constraints exclude all, 400 when what is asked does so by itself, 429 or 503
+    when brakes do or an admin must act."""
     counts = Counter(candidate.excluded for candidate in decision.candidates)
     reasons = ", ".join(_reason(code, n, decision) for code, n in counts.most_common())
     relevant = {code for code in counts if code not in _CHOSEN_BY_CALLER} or set(counts)
@@ -38,6 +39,14 @@ def refusal(
         )
     elif relevant & BRAKES:
         error = _all_braked(facts, decision, health, now, reasons, detail)
+    elif relevant == {Exclusion.OTHER_DIALECT}:
+        error = NoEndpointLeft(
+            400,
+            "unsupported_parameter",
+            f"No endpoint of {facts.model} can be told all of this: {reasons}. {_advice(relevant)}",
+            should_retry=False,
+            detail=detail,
+        )
     else:
         status = 503 if relevant <= {Exclusion.NO_CREDENTIAL, Exclusion.NO_PRICE} else 404
         error = NoEndpointLeft(

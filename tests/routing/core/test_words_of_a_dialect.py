@@ -58,7 +58,7 @@ def test_nothing_is_planned_elsewhere_however_cheap_it_is() -> None:
 def test_where_nobody_speaks_it_the_refusal_names_what_was_said() -> None:
     with pytest.raises(NoEndpointLeft) as raised:
         plan(SEARCHING, EMPTY_POLICY, snapshot(CHAT), health(), moment(), Random(1))
-    assert raised.value.status == 404
+    assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
     assert "other_dialect (1: prompt, tools.web_search)" in raised.value.message
     assert "Leave it out" in raised.value.message
 
@@ -67,3 +67,11 @@ def test_a_copy_in_another_dialect_would_ask_something_else() -> None:
     assert needs_other_words(SEARCHING, "openai_compat")
     assert not needs_other_words(SEARCHING, "openai_responses")
     assert not needs_other_words(facts(needs=frozenset({"tools"})), "openai_compat")
+
+
+def test_where_a_key_would_help_the_request_is_not_at_fault() -> None:
+    keyless = endpoint("beside", 2, at=BESIDE.provider, credentials=())
+    with pytest.raises(NoEndpointLeft) as raised:
+        plan(SEARCHING, EMPTY_POLICY, snapshot(CHAT, keyless), health(), moment(), Random(1))
+    assert (raised.value.status, raised.value.code) == (404, "no_endpoint")
+    assert "An administrator can add a provider key." in raised.value.message

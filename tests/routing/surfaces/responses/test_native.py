@@ -327,7 +327,7 @@ async def test_a_built_in_tool_never_goes_to_an_endpoint_that_lacks_it(
     assert set(hub.asked_at()) == {"openai /responses"}
     refused = await hub.post(tools=[tool], provider={"only": ["plain"]})
     error = refused.json()["error"]
-    assert (refused.status_code, error["code"]) == (404, "no_endpoint")
+    assert (refused.status_code, error["code"]) == (400, "unsupported_parameter")
     assert f"other_dialect (1: tools.{tool['type']})" in error["message"]
     assert error["detail"]["excluded_by"] == {"other_dialect": 1, "not_in_only": 1}
 

@@ -250,7 +250,7 @@ async def test_what_no_endpoint_can_be_told_is_refused_rather_than_lost(
 ) -> None:
     hub = await run()
     client = await hub.ask({"input": "hi", **body})
-    assert (client.status, client.error["code"]) == (404, "no_endpoint")
+    assert (client.status, client.error["code"]) == (400, "unsupported_parameter")
     assert f"other_dialect (2: {named})" in client.error["message"]
     assert client.error["detail"]["excluded_by"] == {"other_dialect": 2}
     assert not hub.bench.upstream.requests
