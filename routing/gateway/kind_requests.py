@@ -160,6 +160,8 @@ def parse_speech(body: dict[str, Any], raw: bytes, snapshot: Snapshot) -> Parsed
     text = text_in(body, "input")
     check_one_of(body, "stream_format", ("audio", "sse"))
     is_events = body.get("stream_format") == "sse"
+    if not is_events:
+        body.pop("stream_format", None)  # the usual one: there is nothing to lose
     call = call_of(body, raw, SPEECH, stream=True, is_sound=not is_events)
     return call, facts_of(
         body,

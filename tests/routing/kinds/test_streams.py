@@ -244,6 +244,42 @@ async def test_what_fails_before_the_first_sound_is_asked_elsewhere(hub: LiveHub
     assert answer.headers["content-type"] == "audio/wav"
 
 
+@pytest.mark.parametrize("cut", [False, True])
+async def test_the_sound_of_a_hedge_is_named_and_cut_as_any_other(hub: LiveHub, cut: bool) -> None:
+    hub.simulator.add_fault("stall", provider="openai")
+    if cut:
+        hub.simulator.add_fault("cut", provider="groq", after_chunks=2)
+    asked = hub.post(
+        "/audio/speech",
+        model="openai/tts-1",
+        models=["canopylabs/orpheus-v1-english"],
+        response_format="wav",
+        provider={"hedge": {"after_ms": 20}},
+        **SPOKEN,
+    )
+    if cut:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asked
+    else:
+        answer = await asked
+        assert answer.headers["content-type"] == "audio/wav"
+        assert answer.headers["x-panelboard-provider"] == "groq"
+    outcomes = {finish.outcome for finish in hub.spool.finishes}
+    assert outcomes == {Outcome.HEDGE_LOST, Outcome.PROVIDER_ERROR if cut else Outcome.OK}
+
+
+async def test_the_usual_form_of_a_stream_is_no_loss_where_it_has_no_name(hub: LiveHub) -> None:
+    answer = await hub.post(
+        "/audio/speech",
+        model="canopylabs/orpheus-v1-english",
+        response_format="wav",
+        stream_format="audio",
+        **SPOKEN,
+    )
+    assert answer.headers["content-type"] == "audio/wav"
+    assert "x-panelboard-dropped-params" not in answer.headers
+
+
 async def test_speech_under_an_idempotency_key_is_whole(hub: LiveHub) -> None:
     headers = {**AUTH, "idempotency-key": "one"}
     body = {"model": TTS, **SPOKEN}
