@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from random import Random
@@ -13,14 +14,34 @@ import pytest
 
 from routing.adapters.quirks import quirks_from
 from routing.core.catalog import Endpoint
+from routing.core.errors import BrokenAnswer
 from routing.core.exploration import NONE
+from routing.gateway.app import GatewayApp
+from routing.gateway.form import ASIDE_BYTES
 from routing.gateway.service import Gateway, GatewaySettings
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
 from routing.simulator.server import ThreadedSimulator
 from routing.simulator.service import Options
+from routing.surfaces.messages.surface import MessagesSurface
 from tests.routing.factories import endpoint, model, policy, provider, stats
-from tests.routing.gateway.scripted import PEPPER, Bench, MemorySpool, Snapshots
+from tests.routing.gateway.scripted import (
+    DONE,
+    END,
+    HELLO,
+    PEPPER,
+    ROLE,
+    TOKEN,
+    Bench,
+    Client,
+    MemorySpool,
+    Snapshots,
+    frame,
+    plain,
+    plain_answer,
+    usage_frame,
+)
+from tests.routing.gateway.scripted import stream as stream_of
 from tests.routing.simulator.plays import CATALOG, OPEN_MODEL, WEATHER_TOOL
 
 TOOLS = {
@@ -153,3 +174,49 @@ async def test_every_dialect_of_providers_is_looked_at(
     await hub.gateway.upstream.aclose()
     assert client.status == 200
     assert hub.gateway.health.forms.take() == {1: (1, 0)}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("slug", ["anthropic", "openai"])
+async def test_messages_are_looked_at_in_their_own_words_and_translated(
+    played: ThreadedSimulator, slug: str, stream: bool
+) -> None:
+    hub = Hub(played, slug)
+    app = GatewayApp(hub.gateway, {"/v1/messages": MessagesSurface()})
+    tool = {"name": WEATHER_TOOL["name"], "input_schema": WEATHER_TOOL["parameters"]}
+    body = {"model": OPEN_MODEL, "max_tokens": 200, "tools": [tool], "stream": stream}
+    for fault, sound in ("", 1), ("broken_form", 0):
+        if fault:
+            played.add_fault(fault)
+        client = Client(orjson.dumps({**body, "messages": TOOLS["messages"]}))
+        headers = [(b"authorization", b"Bearer " + TOKEN)]
+        scope = {"type": "http", "path": "/v1/messages", "method": "POST", "headers": headers}
+        await app(scope, client.receive, client.send)
+        assert (client.status, b"tool_use" in b"".join(client.pieces)) == (200, True)
+        assert hub.gateway.health.forms.take() == {1: (1, sound)}
+    await hub.gateway.upstream.aclose()
+
+
+async def test_a_long_answer_is_looked_at_aside() -> None:
+    long = "x" * ASIDE_BYTES
+    call = {"id": "a", "type": "function", "function": {"name": "get_weather", "arguments": "{"}}
+    said = {"role": "assistant", "content": long, "tool_calls": [call]}
+    answer = {**orjson.loads(plain_answer()), "choices": [
+        {"index": 0, "message": said, "finish_reason": "tool_calls"}
+    ]}  # fmt: skip
+    bench = Bench(plain(orjson.dumps(answer)))
+    await bench.send(**TOOLS)
+    async with asyncio.timeout(5):
+        while not (found := bench.gateway.health.forms.take()):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert found == {1: (1, 0)}
+
+
+async def test_a_stream_that_went_on_elsewhere_is_nobody_s_whole_answer() -> None:
+    cut = BrokenAnswer("early_eof", "cut")
+    rest = stream_of(ROLE, frame({"content": " you"}), END, usage_frame(), DONE)
+    bench = Bench(stream_of(ROLE, HELLO, cut), rest)
+    wanted = [(b"x-panelboard-resume", b"continue")]
+    client = await bench.send(headers=wanted, stream=True, tool_choice="required", **TOOLS)
+    assert client.text.endswith("data: [DONE]\n\n")
+    assert bench.gateway.health.forms.take() == {}  # though no tool was called

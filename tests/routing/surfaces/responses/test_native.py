@@ -429,3 +429,16 @@ async def test_a_search_that_is_expected_is_in_the_expected_cost(hub: LiveHub) -
     )
     a_cent_pico = 10**10
     assert min(searching) > a_cent_pico > max(without)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_form_of_its_calls_is_learned_from_the_provider_s_own_words(
+    hub: LiveHub, stream: bool
+) -> None:
+    asked = {"model": TALKER, "input": "Weather in Oslo?", "tools": [FUNCTION], "stream": stream}
+    for fault, sound in ("", 1), ("broken_form", 0):
+        if fault:
+            hub.simulator.add_fault(fault)
+        assert (await hub.post(**asked)).status_code == 200
+        ((answers, found),) = hub.gateway.health.forms.take().values()
+        assert (answers, found) == (1, sound)
