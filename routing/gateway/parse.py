@@ -12,6 +12,7 @@ from routing.adapters.estimate import (
     BYTES_PER_TOKEN,
     TOKENS_PER_MESSAGE,
     estimate_input_tokens,
+    utf8_bytes_of,
 )
 from routing.adapters.forms import PLAIN_FIELDS, PLAIN_ROLES
 from routing.core.catalog import Snapshot
@@ -75,10 +76,7 @@ def parse_chat(
         return parse_any(body, raw, snapshot)
     if not PLAIN_ROLES.issuperset(roles):
         return parse_any(body, raw, snapshot)
-    if all(map(str.isascii, texts)):
-        text_bytes = sum(map(len, texts))
-    else:
-        text_bytes = sum([len(text.encode("utf-8", "surrogatepass")) for text in texts])
+    text_bytes = utf8_bytes_of(texts, raw)
     found = resolve(requested, snapshot)
     check_kind(found.model, CHAT, snapshot)
     capped = cap is not _NO_CAP

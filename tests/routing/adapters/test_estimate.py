@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from routing.adapters.estimate import (
     estimate_input_tokens,
     estimated_usage,
+    utf8_bytes_of,
 )
 from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 
@@ -83,3 +85,22 @@ JSON = st.recursive(
 @given(JSON, JSON)
 def test_no_body_makes_the_estimate_fail(messages: Any, tools: Any) -> None:
     assert estimate_input_tokens({"messages": messages, "tools": tools}) >= 0
+
+
+LONG = ["naïve café — ", "日本語の文章。", "x" * 40 + "é", "🙂 ok "]
+
+
+@pytest.mark.parametrize("word", LONG)
+def test_long_texts_beyond_ascii_are_weighed_by_samples_to_a_few_percent(word: str) -> None:
+    texts = [word * (60_000 // len(word)), "plain " * 500, word]
+    raw = json.dumps(texts, ensure_ascii=False).encode()
+    exact = sum(len(text.encode()) for text in texts)
+    assert utf8_bytes_of(texts, raw) == pytest.approx(exact, rel=0.03)
+    assert utf8_bytes_of(texts, json.dumps(texts).encode()) == exact  # all of it in escapes
+
+
+@given(st.lists(st.text(max_size=200), max_size=8))
+def test_shorter_ones_are_weighed_exactly(texts: list[str]) -> None:
+    raw = json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    exact = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    assert utf8_bytes_of(texts, raw) == exact
