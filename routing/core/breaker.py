@@ -55,6 +55,7 @@ class Breaker:
         "last_success_at",
         "open_until",
         "probe_every_s",
+        "reason",
         "refused_until",
         "state",
         "turned_at",
@@ -63,6 +64,7 @@ class Breaker:
     def __init__(self) -> None:
         self.state = BreakerState.CLOSED
         self.open_until = 0.0
+        self.reason = ""  # why it opened last
         self.cooling_until = 0.0
         self.refused_until = 0.0
         self.last_failure_at = 0.0
@@ -181,11 +183,13 @@ class Breaker:
             self._probe_started = None  # it was forced, and takes nothing from the endpoint's time
             return
         if self.state is not BreakerState.CLOSED:
-            self._eject(now, jitter)
+            self._eject(now, jitter, "failed again when it was tried")
             return
         self._consecutive += 1
-        if self._consecutive >= CONSECUTIVE_FAILURES or self._mostly_failing():
-            self._eject(now, jitter)
+        if self._consecutive >= CONSECUTIVE_FAILURES:
+            self._eject(now, jitter, f"failed {CONSECUTIVE_FAILURES} times in a row")
+        elif self._mostly_failing():
+            self._eject(now, jitter, f"half of the requests of {WINDOW_S:.0f} s failed")
 
     def on_neutral(self) -> None:
         """A try that says nothing about health (a client error, a client that left)."""
@@ -225,6 +229,7 @@ class Breaker:
         self._clean_since = now
         if was_closed:
             self.state = BreakerState.OPEN
+            self.reason = "failed in another gateway process"
             self._probe_started, self._probe_wins = None, 0
         if not seems_well:
             self.open_until = max(self.open_until, until)
@@ -265,12 +270,13 @@ class Breaker:
         seconds = [one for one in self._window if one.began_at >= now - WINDOW_S]
         return sum(one.failures for one in seconds), sum(one.successes for one in seconds)
 
-    def _eject(self, now: float, jitter: float) -> None:
+    def _eject(self, now: float, jitter: float, reason: str) -> None:
         self._ejections += 1
         length = min(FIRST_EJECTION_S * self._ejections, LONGEST_EJECTION_S)
         self.open_until = max(self.open_until, now + length * (1 + JITTER_SHARE * jitter))
         self.state = BreakerState.OPEN
         self.turned_at = now
+        self.reason = reason
         self._probe_started = None
         self._probe_wins = 0
 

@@ -224,7 +224,7 @@ class _Planner:
             return Exclusion.COOLING_DOWN, f"for {breaker.cooling_until - now:.0f} s after a 429"
         if not breaker.allows(now):
             wait = max(breaker.open_until - now, 0.0)
-            return Exclusion.BREAKER_OPEN, f"tried again in {wait:.0f} s"
+            return Exclusion.BREAKER_OPEN, f"{breaker.reason}; tried again in {wait:.0f} s"
         capacity = self.health.of(endpoint.id).capacity
         if capacity is not None and not capacity.is_open(now):
             return Exclusion.CAPACITY_CAP, capacity.words(now)

@@ -205,7 +205,8 @@ def test_an_ejected_endpoint_is_skipped_while_others_are_left() -> None:
         book.on_failure(QUICK.id, 1000.0, FailureClass.TRANSIENT, None)
     result = planned(book=book, objective="fastest")
     assert slugs(result) == ["early", "cheap"]
-    assert Exclusion.BREAKER_OPEN in {c.excluded for c in result.decision.candidates}
+    (out,) = [c for c in result.decision.candidates if c.excluded == Exclusion.BREAKER_OPEN]
+    assert out.detail.startswith("failed 5 times in a row; tried again in 1")
 
 
 def test_the_last_endpoint_is_tried_even_when_its_breaker_is_open() -> None:

@@ -72,6 +72,7 @@ def test_what_opened_in_one_process_is_out_in_the_others_for_as_long(
     assert not ours.allows(114.9)
     assert ours.allows(119.0)  # 15 s after it opened, and up to a fifth later
     assert ours.book.changes == 1
+    assert ours.breaker().reason == "failed in another gateway process"
 
 
 def test_it_is_tried_carefully_by_a_process_that_saw_it_well_just_before(

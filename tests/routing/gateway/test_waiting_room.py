@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -17,6 +18,8 @@ from routing.core.policies import Shadow
 from routing.core.record import Outcome, RequestDone
 from routing.gateway import waiting_room
 from routing.gateway.app import GatewayApp
+from routing.gateway.draining import drain
+from tests.routing.factories import MODEL
 from tests.routing.gateway.scripted import (
     JSON,
     TOKEN,
@@ -24,9 +27,11 @@ from tests.routing.gateway.scripted import (
     Bench,
     Client,
     ScriptedAnswer,
+    plain,
     plain_answer,
     stream,
 )
+from tests.routing.gateway.test_hot_protocol import serving
 
 PATIENCE_S = 5.0
 
@@ -233,10 +238,11 @@ async def test_a_gateway_that_stops_tells_those_who_wait_at_once() -> None:
     async with full(4) as hub:
         await hub.ask("late")
         task = hub.tasks["late"]
-        hub.gateway.is_draining = True
-        hub.gateway.waiting.close()
+        draining = asyncio.create_task(drain(hub.gateway, seconds=0.2))
         client = await task
         assert (client.status, client.error["code"]) == (503, "gateway_stopping")
+        assert not draining.done()  # the others may finish
+        await draining
 
 
 async def test_a_shorter_deadline_is_a_shorter_wait() -> None:
@@ -283,6 +289,40 @@ async def test_shadows_take_no_places_and_none_are_sent_while_the_gateway_is_ful
         await hub.until(lambda: len(hub.gateway.running) == 3)
         assert len(hub.gateway.shadows.running) == 1
         assert sorted(hub.upstream.asked) == ["place 0", "place 0", "place 1"]
+
+
+@pytest.mark.parametrize("hot", [True, False], ids=["hot route", "ASGI route"])
+async def test_over_sockets_they_wait_and_leave_the_line_in_the_same_way(hot: bool) -> None:
+    gate = asyncio.Event()
+    bench = Bench(ScriptedAnswer(200, JSON, [gate, plain_answer()]), *[plain()] * 3, max_running=1)
+    waiting = bench.gateway.waiting
+    async with serving(bench, hot=hot) as port, httpx.AsyncClient() as client:
+
+        def send() -> asyncio.Task[httpx.Response]:
+            url = f"http://127.0.0.1:{port}/v1/chat/completions"
+            body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+            headers = {"authorization": f"Bearer {TOKEN.decode()}"}
+            return asyncio.create_task(client.post(url, json=body, headers=headers))
+
+        async def until(condition: Any) -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                while not condition():  # noqa: ASYNC110  # another task has to bring it about
+                    await asyncio.sleep(0.001)
+
+        first = send()
+        await until(lambda: bench.gateway.running)
+        leaving = send()
+        await until(lambda: len(waiting) == 1)
+        leaving.cancel()
+        await until(lambda: not len(waiting))
+        patient = send()
+        await until(lambda: len(waiting) == 1)
+        gate.set()
+        answers = [await first, await patient]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(bench.upstream.requests) == 2
+    outcomes = [row.outcome for row in bench.spool.of(RequestDone)]
+    assert sorted(outcomes) == [Outcome.CLIENT_CANCELLED, Outcome.OK, Outcome.OK]
 
 
 @pytest.mark.parametrize("seed", range(6))
