@@ -32,9 +32,7 @@ from routing.core.catalog import Endpoint, Snapshot
 from routing.core.cursor import Cursor
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.gateway.errors import client_error
-from routing.gateway.essentials import refuse_essentials
 from routing.gateway.service import Gateway
-from routing.gateway.trying import speaks_natively
 
 log = logging.getLogger(__name__)
 
@@ -200,8 +198,6 @@ class Visit:
         if all(attempt.id != endpoint.id for attempt in planned.attempts):
             raise HubError(404, "no_endpoint", f"{endpoint.key} may not be used for this request")
         adapter, secret = adapter_of(endpoint), endpoint.credentials[0].secret
-        if ready.voice is not None and not speaks_natively(ready.call, adapter):
-            refuse_essentials(ready.voice, endpoint.provider.name)
         try:
             built = adapter.build(ready.call, endpoint, secret)
         except UpstreamError as unsayable:

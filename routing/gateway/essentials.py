@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from routing.core.errors import HubError
 from routing.core.request import RequestFacts, needing
 from routing.core.usage import Meter
 from routing.surfaces.base import Voice
@@ -19,15 +18,3 @@ def with_essentials(facts: RequestFacts, voice: Voice) -> RequestFacts:
     if any(word.startswith(SEARCHES) for word in voice.essential):
         facts = msgspec.structs.replace(facts, pieces=(*facts.pieces, (Meter.SEARCH, 1)))
     return needing(facts, voice.native.dialect, voice.essential)
-
-
-def refuse_essentials(voice: Voice, provider: str) -> None:
-    """Before a batch is handed over in chat's words. Raises HubError 400."""
-    if voice.essential:
-        raise HubError(
-            400,
-            "unsupported_parameter",
-            f"{provider} takes batches in the words of chat, which cannot say "
-            f"{', '.join(voice.essential)}. Send this request by itself, outside of a batch",
-            should_retry=False,
-        )

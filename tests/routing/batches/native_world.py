@@ -24,7 +24,7 @@ DOCUMENT: dict[str, Any] = {
             "name": "OpenAI",
             "dialect": "openai_compat",
             "base_url": "https://api.openai.example/v1",
-            "quirks": {"batches": "openai"},
+            "quirks": {"batches": "openai", "responses_path": "/responses"},
         },
         {
             "slug": "plain",

@@ -74,6 +74,29 @@ async def test_vectors_come_by_batch_too(native: World, simulator: ThreadedSimul
     assert booked(native) == billed(simulator) > 0
 
 
+async def test_built_in_tools_run_line_by_line_in_the_words_of_the_line(
+    native: World, simulator: ThreadedSimulator
+) -> None:
+    asked = (
+        line(
+            f"r{n}",
+            url="/v1/responses",
+            model=f"{CHAT}:{provider}",
+            input="hi",
+            messages=None,
+            tools=[{"type": "web_search"}],
+        )
+        for n, provider in enumerate(("openai", "plain"))
+    )
+    batch = await finished(native, await native.begin(*asked, url="/v1/responses"))
+    assert batch["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+    (answer,) = await native.content(batch["output_file_id"])
+    kinds = [item["type"] for item in answer["response"]["body"]["output"]]
+    assert kinds == ["web_search_call", "web_search_call", "message"]
+    (refused,) = await native.content(batch["error_file_id"])
+    assert "tools.web_search" in str(refused)
+
+
 @pytest.mark.parametrize(
     "models",
     [(f"{CHAT}:plain", f"{CHAT}:plain"), (CHAT, CHAT), (f"{CHAT}:openai", f"{CHAT}:plain")],

@@ -35,6 +35,7 @@ from routing.services.credentials import keyring
 from routing.services.database_work import DatabaseTransactions
 from routing.surfaces.completions import CompletionsSurface
 from routing.surfaces.messages.surface import MessagesSurface
+from routing.surfaces.responses import ResponsesSurface
 from tests.routing.edge.plainly import DATABASE
 from tests.routing.factories import MODEL, endpoint, policy, snapshot
 from tests.routing.gateway.scripted import (
@@ -131,6 +132,7 @@ class World:
         self.surfaces = surfaces = {
             "/v1/messages": MessagesSurface(),
             "/v1/completions": CompletionsSurface(),
+            "/v1/responses": ResponsesSurface(),
         }
         service = BatchService(gateway, surfaces, DATABASE, keyring(), max_file_bytes)
         await gateway.start()
