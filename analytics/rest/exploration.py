@@ -56,6 +56,7 @@ class RoutingExploration(ApiView):
 
     @extend_schema(
         operation_id="routing_exploration",
+        summary="What it cost to keep endpoints measured",
         tags=["routing"],
         parameters=[ExplorationQuery],
         responses={200: ExploredList, **PROBLEMS},

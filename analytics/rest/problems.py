@@ -27,6 +27,10 @@ _CODES = {
     429: "too_many_requests",
     503: "database_unavailable",
 }
+_UNSIGNED = (
+    "Send an access token as: Authorization: Bearer pb_rest_… The first start printed one; "
+    "an administrator makes more."
+)
 _TITLES = {
     400: "The request cannot be understood",
     401: "A valid access token is needed",
@@ -49,9 +53,15 @@ def problem_response(exc: Exception, context: Mapping[str, Any]) -> HttpResponse
     if isinstance(exc, DatabaseError):
         logger.warning("REST: the database does not answer: %s", exc)
         return problem(503, "Try again in a few seconds.", headers={"Retry-After": "5"})
+    if isinstance(exc, exceptions.MethodNotAllowed):
+        return problem(405, f"It takes {' and '.join(_methods(context))}.")
     if isinstance(exc, exceptions.APIException):
         return _of_api_exception(exc)
     return None
+
+
+def _methods(context: Mapping[str, Any]) -> list[str]:
+    return [method for method in context["view"].allowed_methods if method != "OPTIONS"]
 
 
 def problem(
@@ -81,7 +91,8 @@ def _of_api_exception(exc: exceptions.APIException) -> HttpResponse:
         errors = list(_field_errors(exc.detail))
         detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
         return problem(exc.status_code, detail, errors=errors, headers=headers)
-    return problem(exc.status_code, str(exc.detail), headers=headers)
+    words = _UNSIGNED if isinstance(exc, exceptions.NotAuthenticated) else str(exc.detail)
+    return problem(exc.status_code, words, headers=headers)
 
 
 def _field_errors(detail: Any) -> Iterator[dict[str, str]]:

@@ -57,6 +57,7 @@ class BillingUsage(ApiView):
 
     @extend_schema(
         operation_id="billing_usage",
+        summary="Requests, tokens and cost by day, provider, model, project or key",
         tags=["billing"],
         parameters=[UsageQuery, _FORMAT],
         responses={
@@ -116,6 +117,7 @@ class Requests(ApiView):
 
     @extend_schema(
         operation_id="requests_list",
+        summary="The log, newest first",
         tags=["requests"],
         parameters=[RequestsQuery, _FORMAT],
         responses={
@@ -148,6 +150,7 @@ class RequestReceipt(ApiView):
 
     @extend_schema(
         operation_id="requests_receipt",
+        summary="One request with its attempts, charge lines and decision",
         tags=["requests"],
         parameters=[OpenApiParameter("request_id", OpenApiTypes.UUID, OpenApiParameter.PATH)],
         responses={200: serializers.ReceiptItem, **PROBLEMS, **_NOT_FOUND},
@@ -165,6 +168,7 @@ class Providers(ApiView):
 
     @extend_schema(
         operation_id="providers_list",
+        summary="All providers",
         tags=["catalog"],
         responses={200: serializers.ProviderList, **PROBLEMS},
     )
@@ -180,6 +184,7 @@ class Models(ApiView):
 
     @extend_schema(
         operation_id="models_list",
+        summary="All models with endpoints, prices and measurements",
         tags=["catalog"],
         responses={200: serializers.ModelList, **PROBLEMS},
     )

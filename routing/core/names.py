@@ -80,12 +80,30 @@ def _with_suffix(model: str, suffix: str, snapshot: Snapshot) -> Resolution:
 
 def _not_found(requested: str, base: str, snapshot: Snapshot) -> HubError:
     near = near_models(base, snapshot)
-    hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists what exists."
+    words = f"The model '{requested[:200]}' does not exist on this hub. {_hint(near)}"
+    model = find_model(base.partition(":")[0], snapshot)
+    if model is not None:
+        words = f"'{requested[:200]}' has several suffixes, and {model} takes one. The 'provider' "
+        words += "object of the body can say the rest"
+    return _no_model(words, "model", near)
+
+
+def unknown_fallback(requested: str, snapshot: Snapshot) -> HubError:
+    near = near_models(requested, snapshot)
+    words = f"The fallback model '{requested[:200]}' does not exist on this hub. {_hint(near)}"
+    return _no_model(words, "models", near)
+
+
+def _hint(near: list[str]) -> str:
+    return f"Did you mean {', '.join(near)}?" if near else "GET /v1/models lists what exists."
+
+
+def _no_model(words: str, param: str, near: list[str]) -> HubError:
     return HubError(
         404,
         "model_not_found",
-        f"The model '{requested[:200]}' does not exist on this hub.{hint}",
-        param="model",
+        words,
+        param=param,
         should_retry=False,
         detail={"near_matches": near},
     )

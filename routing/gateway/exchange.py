@@ -43,7 +43,7 @@ class Exchange(Trying):
                     self._refuse_losses(adapter, endpoint)
                 built = adapter.build(self.call, endpoint, credential.secret)
                 if built.dropped and self._wants_all():
-                    raise _unsayable(endpoint, built.dropped)
+                    raise _unsayable(built.dropped)
             except UpstreamError as unsayable:  # not in this dialect; perhaps in the next one's
                 if queue:
                     continue
@@ -126,7 +126,7 @@ class Exchange(Trying):
             return
         lost = voice.uncarried if self._wants_all() else voice.essential
         if lost:
-            raise _unsayable(endpoint, lost)
+            raise _unsayable(lost)
 
     def _wants_all(self) -> bool:
         """Every parameter has to be taken: the request says so, or the policy that holds for it."""
@@ -159,11 +159,11 @@ class Exchange(Trying):
         return told
 
 
-def _unsayable(endpoint: Endpoint, lost: Sequence[str]) -> UpstreamError:
+def _unsayable(lost: Sequence[str]) -> UpstreamError:
     return UpstreamError(
         FailureClass.CLIENT,
-        f"{endpoint.provider.name} cannot be sent {', '.join(lost)}. Leave it out, or choose a "
-        "model or provider that takes it",
+        f"{', '.join(lost)} cannot be sent there. Leave it out, or choose a model or provider "
+        "that takes it",
         code="unsupported_parameter",
         was_sent=False,
     )

@@ -6,9 +6,8 @@ from typing import Any
 
 from routing.adapters.base import ChatCall
 from routing.core.catalog import Snapshot
-from routing.core.errors import HubError
 from routing.core.kinds import check_kind, model_kind
-from routing.core.names import find_model, near_models, resolve
+from routing.core.names import find_model, resolve, unknown_fallback
 from routing.core.request import RequestFacts
 from routing.gateway.parse import MAX_FALLBACK_MODELS, MAX_NAME_CHARS
 from routing.gateway.preferences import bad_request, names_of, parse_preferences
@@ -87,14 +86,7 @@ def _fallbacks(value: Any, kind: str, snapshot: Snapshot) -> tuple[str, ...]:
 def _fallback(name: str, kind: str, snapshot: Snapshot) -> str:
     model = find_model(name, snapshot)
     if model is None:
-        near = ", ".join(near_models(name, snapshot)) or "GET /v1/models lists them"
-        raise HubError(
-            404,
-            "model_not_found",
-            f"The fallback model '{name[:200]}' does not exist on this hub. Near: {near}",
-            param="models",
-            should_retry=False,
-        )
+        raise unknown_fallback(name, snapshot)
     check_kind(model, kind, snapshot, "models")
     return model
 

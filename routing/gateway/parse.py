@@ -16,9 +16,8 @@ from routing.adapters.estimate import (
 )
 from routing.adapters.forms import PLAIN_FIELDS, PLAIN_ROLES
 from routing.core.catalog import Snapshot
-from routing.core.errors import HubError
 from routing.core.kinds import CHAT, check_kind
-from routing.core.names import find_model, near_models, resolve
+from routing.core.names import find_model, resolve, unknown_fallback
 from routing.core.request import DEFAULT_OUTPUT_TOKENS, RequestFacts
 from routing.gateway.preferences import bad_request as bad_request
 from routing.gateway.preferences import names_of
@@ -198,7 +197,8 @@ def _max_tokens(body: dict[str, Any]) -> int | None:
         value = _optional(body, name, int)
         if value is not None:
             if not 1 <= value <= MAX_OUTPUT_TOKENS:
-                raise bad_request("invalid_value", f"'{name}' must be at least 1", name)
+                words = f"'{name}' must be a whole number from 1 to {MAX_OUTPUT_TOKENS:,}"
+                raise bad_request("invalid_value", words, name)
             return value
     return None
 
@@ -244,14 +244,7 @@ def _fallback_models(value: object, snapshot: Snapshot) -> tuple[str, ...]:
     for name in names:
         model = find_model(name, snapshot)
         if model is None:
-            near = ", ".join(near_models(name, snapshot)) or "GET /v1/models lists them"
-            raise HubError(
-                404,
-                "model_not_found",
-                f"The fallback model '{name[:200]}' does not exist on this hub. Near: {near}",
-                param="models",
-                should_retry=False,
-            )
+            raise unknown_fallback(name, snapshot)
         check_kind(model, CHAT, snapshot, "models")
         found.append(model)
     return tuple(found)

@@ -26,8 +26,14 @@ PERIOD = {"start": "2026-11-20T00:00:00Z", "end": "2026-11-21T00:00:00Z"}
 @pytest.mark.parametrize("resource", RESOURCES)
 def test_nobody_gets_in_without_a_token(db: None, resource: str) -> None:
     response = APIClient().get(f"/api/v1/{resource}")
-    assert problem_of(response, 401)["code"] == "not_authenticated"
+    problem = problem_of(response, 401)
+    assert problem["code"] == "not_authenticated"
+    assert "Authorization: Bearer pb_rest_" in problem["detail"]
     assert response["www-authenticate"].startswith("Bearer")
+
+
+def test_a_wrong_method_is_told_the_right_one(api: APIClient) -> None:
+    assert problem_of(api.delete("/api/v1/models"), 405)["detail"] == "It takes GET and HEAD."
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from routing.core import names as names_module
 from routing.core.errors import HubError
-from routing.core.names import resolve
+from routing.core.names import resolve, unknown_fallback
 from tests.routing.factories import MODEL, endpoint, model, policy, snapshot
 
 WORLD = snapshot(
@@ -51,6 +51,18 @@ def test_an_unknown_model_is_a_404_that_names_near_ones() -> None:
         resolve("openai/gpt-os-120", WORLD)
     assert (caught.value.status, caught.value.code) == (404, "model_not_found")
     assert MODEL in caught.value.message
+
+
+def test_two_suffixes_are_told_apart_from_an_unknown_model() -> None:
+    with pytest.raises(HubError) as caught:
+        resolve(f"{MODEL}:fastest:groq", WORLD)
+    assert caught.value.code == "model_not_found"
+    assert f"{MODEL} takes one" in caught.value.message
+
+
+def test_an_unknown_fallback_names_near_models_or_where_they_are_listed() -> None:
+    assert f"Did you mean {MODEL}" in unknown_fallback("openai/gpt-os-120", WORLD).message
+    assert "GET /v1/models lists" in unknown_fallback("zzz", WORLD).message
 
 
 def test_an_unknown_suffix_is_a_400_that_lists_what_exists() -> None:

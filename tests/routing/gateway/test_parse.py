@@ -73,6 +73,11 @@ def test_a_wrong_field_is_named(fields: dict[str, object], param: str) -> None:
     assert error.should_retry is False
 
 
+@pytest.mark.parametrize("asked", [0, -1, 10**9])
+def test_a_length_out_of_bounds_is_told_both_bounds(asked: int) -> None:
+    assert "from 1 to 10,000,000" in refused(max_tokens=asked).message
+
+
 def test_the_hubs_own_fields_do_not_travel_on() -> None:
     call, facts = parsed(
         provider={"order": ["groq"], "max_price": {"prompt": 0.5}},
