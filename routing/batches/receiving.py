@@ -25,6 +25,8 @@ from routing.services.sealing import Keyring
 log = logging.getLogger(__name__)
 
 SILENCE_S = 60.0  # without a byte of the body
+LEAST_PACE = 2048  # bytes a second, once so long has passed: a place is not held for ever
+FORM_BYTES = 64 * 2**10  # beside the file
 MOST_NAME_CHARS = 255
 T = TypeVar("T")
 
@@ -49,7 +51,7 @@ class Receiving:
         self._max_line_bytes = max_line_bytes
         self._check = LineCheck(max_line_bytes)
         self._lines = LineSplitter(files.CHUNK_BYTES, self._check.take)
-        self._chunks = 0
+        self._chunks = self._received_bytes = 0
         created_at = requests.utc(now_unix_s)
         self._file = files.NewFile(
             id=file_id,
@@ -67,6 +69,7 @@ class Receiving:
         begun = False
         try:
             async for data in _pieces(receive):
+                self._received_bytes += len(data)
                 form.feed(data)
                 self._look()
                 for content, count in self._lines.take():
@@ -85,7 +88,7 @@ class Receiving:
 
     def _refuse_early(self, headers: Headers) -> None:
         length = header(headers, b"content-length")
-        if length.isdigit() and int(length[:19]) > self._max_file_bytes + 64 * 2**10:
+        if length.isdigit() and int(length[:19]) > self._max_file_bytes + FORM_BYTES:
             raise self._too_large()
 
     def _form(self, headers: Headers) -> FormStream:
@@ -101,7 +104,8 @@ class Receiving:
             ) from None
 
     def _look(self) -> None:
-        if self._lines.size_bytes > self._max_file_bytes:
+        beside = self._received_bytes - self._lines.size_bytes
+        if self._lines.size_bytes > self._max_file_bytes or beside > FORM_BYTES:
             raise self._too_large()
         if self._lines.rest_bytes > self._max_line_bytes:
             mib = self._max_line_bytes // 2**20
@@ -174,6 +178,8 @@ class Receiving:
 
 async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
     """Raises HubError 408 and ClientGone."""
+    loop, size = asyncio.get_running_loop(), 0
+    began_at = loop.time()
     while True:
         try:
             async with asyncio.timeout(SILENCE_S):
@@ -183,6 +189,10 @@ async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
         if message["type"] == "http.disconnect":
             raise ClientGone
         if data := message.get("body", b""):
+            size += len(data)
             yield data
         if not message.get("more_body"):
             return
+        took_s = loop.time() - began_at
+        if took_s > SILENCE_S and size < took_s * LEAST_PACE:
+            raise body_late()

@@ -27,7 +27,7 @@ from routing.core.errors import HubError
 from routing.gateway.parse import load_json
 from routing.gateway.preferences import bad_request
 
-MOST_UPLOADS = 8  # at once, in one process
+MOST_UPLOADS, MOST_OF_ONE = 8, 4  # at once in one process, and of one project
 PURPOSE = "batch"
 
 
@@ -238,7 +238,8 @@ def too_many_uploads() -> HubError:
     return HubError(
         429,
         "too_many_uploads",
-        f"This gateway takes {MOST_UPLOADS} files at once. Try again in a few seconds",
+        f"This gateway takes {MOST_UPLOADS} files at once, {MOST_OF_ONE} of one project. Try again "
+        "in a few seconds",
         retry_after_s=2.0,
         should_retry=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -77,7 +78,7 @@ class BatchRoutes:
         self._keyring = keyring
         self._answering = answering
         self._max_file_bytes = max_file_bytes
-        self._uploads = 0
+        self._uploads: Counter[int] = Counter()  # under way, by project
         self._routes: dict[tuple[str, bool, str], dict[str, Route]] = {
             (FILES, False, ""): {"GET": self._list_files, "POST": self._upload},
             (FILES, True, ""): {"GET": self._get_file, "DELETE": self._delete_file},
@@ -124,15 +125,17 @@ class BatchRoutes:
 
     # --- files ------------------------------------------------------------------------------------
     async def _upload(self, asked: Asked, _: str) -> None:
-        if self._uploads >= requests.MOST_UPLOADS:
+        project_id = asked.caller.project_id
+        is_full = self._uploads.total() >= requests.MOST_UPLOADS
+        if is_full or self._uploads[project_id] >= requests.MOST_OF_ONE:
             raise requests.too_many_uploads()
-        self._uploads += 1
+        self._uploads[project_id] += 1
         try:
             gateway = self._gateway
             receiving = Receiving(
                 self._threads,
                 self._keyring,
-                asked.caller.project_id,
+                project_id,
                 self._new_id(),
                 gateway.wall(),
                 max_file_bytes=self._max_file_bytes,
@@ -140,7 +143,7 @@ class BatchRoutes:
             )
             stored = await receiving.receive(asked.scope["headers"], asked.receive)
         finally:
-            self._uploads -= 1
+            self._uploads[project_id] -= 1
         await asked.reply(file_object(stored))
 
     async def _list_files(self, asked: Asked, _: str) -> None:

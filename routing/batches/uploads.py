@@ -14,6 +14,7 @@ from routing.adapters.kinds.multipart import BadForm, boundary_of
 
 MOST_PARTS = 20
 MOST_FIELD_BYTES = 4 * 2**10
+MOST_HEADER_BYTES = 8 * 2**10  # of one header of a part
 
 
 class FormStream:
@@ -66,9 +67,15 @@ class FormStream:
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._header_name += data[start:end]
+        self._check_header()
 
     def _header_value_part(self, data: bytes, start: int, end: int) -> None:
         self._header_value += data[start:end]
+        self._check_header()
+
+    def _check_header(self) -> None:
+        if len(self._header_name) + len(self._header_value) > MOST_HEADER_BYTES:
+            raise BadForm(f"a header of a part is longer than {MOST_HEADER_BYTES} bytes")
 
     def _header_end(self) -> None:
         if self._header_name.lower() == b"content-disposition":

@@ -4,13 +4,14 @@ import asyncio
 import json
 import threading
 import time
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
 from openai.types import FileObject
 
-from routing.batches import files
+from routing.batches import files, receiving, requests
 from routing.core import batches
 from routing.core.cursor import Cursor
 from routing.models import BatchFile, BatchFileChunk
@@ -267,3 +268,68 @@ async def test_no_batch_is_made_of_a_file_that_is_being_deleted(world: World) ->
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "file_not_found"
     assert (await world.client.get("/v1/batches")).json()["data"] == []
+
+
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+HEAD = b'--b\r\ncontent-disposition: form-data; name="file"; filename="f.jsonl"\r\n'
+
+
+async def test_a_header_without_end_is_refused(world: World) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield HEAD + b"x-long: "
+        for _ in range(20):
+            yield b"y" * 1024
+
+    answer = await world.client.post("/v1/files", content=body(), headers=FORM)
+    assert answer.status_code == 400
+    assert "header" in answer.json()["error"]["message"]
+
+
+async def test_what_comes_behind_the_form_is_not_listened_to_for_ever(world: World) -> None:
+    taken = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal taken
+        yield HEAD + b"\r\n" + line("a").encode() + b"\r\n--b--\r\n"
+        while taken < 10_000:
+            taken += 1
+            yield b"z" * 8192
+
+    answer = await world.client.post("/v1/files", content=body(), headers=FORM)
+    assert answer.status_code == 413
+    assert taken < 100
+
+
+async def test_an_upload_that_trickles_gives_its_place_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "SILENCE_S", 0.2)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield HEAD + b"\r\n"
+        while True:
+            await asyncio.sleep(0.05)
+            yield b"{"
+
+    answer = await world.client.post("/v1/files", content=body(), headers=FORM)
+    assert answer.status_code == 408
+
+
+async def test_one_project_cannot_take_all_places_for_uploads(world: World) -> None:
+    go_on = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield HEAD + b"\r\n" + line("a").encode()
+        await go_on.wait()
+        yield b'\r\n--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
+
+    uploads = [
+        asyncio.create_task(world.client.post("/v1/files", content=body(), headers=FORM))
+        for _ in range(requests.MOST_OF_ONE)
+    ]
+    await asyncio.sleep(0.1)
+    refused = await world.upload(line("b"))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_uploads")
+    go_on.set()
+    assert {answer.status_code for answer in await asyncio.gather(*uploads)} == {200}
+    assert (await world.upload(line("b"))).status_code == 200

@@ -181,6 +181,7 @@ async def test_cancelling_is_passed_on_at_once_and_keeps_what_was_done(
     batch_id = await native.begin(*lines_for(slug, "a", "b", "c"))
     await at_the_provider(native)
     await native.client.post(f"/v1/batches/{batch_id}/cancel")
+    assert await run_sql("SELECT next_at <= now() FROM routing_nativebatch") == [(True,)]
     batch = await finished(native, batch_id)
     assert [one.cancelled for one in batches_at(simulator)] == [True]
     assert batch["status"] == "cancelled"
