@@ -96,13 +96,18 @@ def test_a_listing_that_says_zero_for_an_answer_in_tokens_proposes_nothing(
     assert (report.added, report.held, report.unchanged) == (0, 0, 1)
 
 
-def test_only_chat_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "is_probed"), [("embedding", True), ("image", False), ("speech", False)]
+)
+def test_pictures_and_sound_are_not_probed(
+    monkeypatch: pytest.MonkeyPatch, kind: str, is_probed: bool
+) -> None:
     monkeypatch.setenv("ALPHA_KEY", "k")
-    with_key = document("embedding")
+    with_key = document(kind)
     with_key["credentials"] = [{"provider": "alpha", "name": "main", "env": "ALPHA_KEY"}]
     catalog.load(with_key)
     snapshot = load_snapshot()
     (endpoint,) = snapshot.endpoints.values()
     assert endpoint.credentials
-    assert probes.routable(snapshot, endpoint.provider.id) == []
-    assert probes.unmeasured(snapshot) == {}
+    assert bool(probes.routable(snapshot, endpoint.provider.id)) is is_probed
+    assert bool(probes.unmeasured(snapshot)) is is_probed
