@@ -54,6 +54,7 @@ class ExploredEndpoint:
     provider: str
     provider_name: str
     model: str
+    simulated: bool
     share: float  # of the requests of its model: tried there to keep it measured
     extra_usd: Decimal  # of 1,000 requests
 
@@ -185,6 +186,7 @@ def _row(endpoint: Endpoint, total: _Sum) -> ExploredEndpoint:
         provider=endpoint.provider.slug,
         provider_name=endpoint.provider.name,
         model=endpoint.model.name,
+        simulated=endpoint.provider.is_simulated,
         share=total.share / total.decisions,
         extra_usd=Decimal(round(per_request_pico * 1000)) / PICO_PER_USD,
     )

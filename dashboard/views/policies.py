@@ -48,6 +48,7 @@ def policy_page(request: HttpRequest, name: str) -> HttpResponse:
     period = form.span
     known = exploration(scope, Period(min(period.start, month), period.end), policy.name)
     rows = [row for row in known if row.day >= period.start.date()]
+    sample = explored_endpoints(scope, period, policy.name)
     return common.page(
         request,
         "pages/policy.html",
@@ -58,7 +59,8 @@ def policy_page(request: HttpRequest, name: str) -> HttpResponse:
             "spent": exploring.spent(rows),
             "of_month": exploring.spent(exploring.of_month(known, today)),
             "days": rows,
-            "sample": explored_endpoints(scope, period, policy.name),
+            "sample": sample,
+            "is_simulated": any(row.simulated for row in sample.endpoints),
             "may_edit": request.user.is_staff,
             "api_url": f"{reverse('rest:routing-exploration')}?policy={policy.name}",
         },
