@@ -88,11 +88,17 @@ class LimitBook:
             return
         grant.ended = True
         difference = tokens - grant.tokens
+        second = int(now + self.offset_s)
         for share in grant.shares:
             share.running -= 1
             share.spare += 1
             share.mean_s += (now - grant.at - share.mean_s) * DURATION_WEIGHT
-            if difference:
+            if not difference:
+                continue
+            if grant.second == share.second == second and grant.at >= share.leased_since:
+                share.tokens_left -= difference  # the common case: `_correct` within one second
+                share.tokens_used += difference
+            else:
                 self._correct(share, grant, 0, difference, now)
 
     def release(self, grant: Grant, now: float) -> None:

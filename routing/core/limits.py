@@ -192,13 +192,19 @@ def openai_headers(standings: Standings, retry_after_s: float | None = None) -> 
 
 def openai_lines(standings: Standings) -> bytes:
     """As header lines."""
-    lines = b""
     requests, tokens = standings.requests, standings.tokens
-    if requests is not None:
-        lines = _REQUEST_LINES % (requests.limit, requests.remaining, duration(requests.reset_s))
-    if tokens is not None:
-        lines += _TOKEN_LINES % (tokens.limit, tokens.remaining, duration(tokens.reset_s))
-    return lines
+    if requests is None:
+        return b"" if tokens is None else _TOKEN_LINES % _told(tokens)
+    if tokens is None:
+        return _REQUEST_LINES % _told(requests)
+    told = _told(requests)
+    if tokens.reset_s == requests.reset_s:
+        return _BOTH_LINES % (*told, tokens.limit, tokens.remaining, told[2])
+    return _BOTH_LINES % (*told, *_told(tokens))
+
+
+def _told(standing: Standing) -> tuple[int, int, bytes]:
+    return standing.limit, standing.remaining, duration(standing.reset_s)
 
 
 _REQUEST_LINES = (
@@ -207,6 +213,7 @@ _REQUEST_LINES = (
     b"x-ratelimit-reset-requests: %b\r\n"
 )
 _TOKEN_LINES = _REQUEST_LINES.replace(b"requests", b"tokens")
+_BOTH_LINES = _REQUEST_LINES + _TOKEN_LINES
 
 
 def pairs_in(lines: bytes) -> Headers:

@@ -49,6 +49,8 @@ class Scribe:
         "gateway",
         "money",
         "overhead_s",
+        "policy",
+        "policy_version",
         "received_at",
         "received_wall",
         "request_id",
@@ -80,6 +82,7 @@ class Scribe:
         self.facts = NO_FACTS
         self.decision: Decision | None = None
         self.decision_record = b""  # as the log stores it
+        self.policy, self.policy_version = "", 0
         self.attempt: Attempt | None = None
         self.begun = 0  # attempts
         self.standings: Standings | None = None  # of the caller's rate limits, if any
@@ -93,6 +96,7 @@ class Scribe:
     def decided(self, decision: Decision, record: bytes) -> None:
         self.decision = decision
         self.decision_record = record
+        self.policy, self.policy_version = decision.policy, decision.policy_version
 
     # --- money --------------------------------------------------------------------------------
     def price(
@@ -115,7 +119,7 @@ class Scribe:
         self.attempt = attempt
         self.begun = attempt.no
         self.overhead_s += attempt.sent_at - self.waiting_since
-        endpoint, caller, facts, decision = attempt.endpoint, self.caller, self.facts, self.decision
+        endpoint, caller, facts = attempt.endpoint, self.caller, self.facts
         self.gateway.spool.append(
             Intent(
                 self.request_id,
@@ -136,8 +140,8 @@ class Scribe:
                 facts.input_tokens,  # input_estimate
                 endpoint.provider.simulated,
                 facts.service_tier,
-                decision.policy if decision is not None else "",  # policy
-                decision.policy_version if decision is not None else 0,  # policy_version
+                self.policy,
+                self.policy_version,
             )
         )
 
@@ -268,7 +272,7 @@ class Scribe:
         self.gateway.spool.append(self._done_record(outcome, status, code, now))
 
     def _done_record(self, outcome: Outcome, status: int, code: str, now: float) -> RequestDone:
-        caller, facts, attempt, decision = self.caller, self.facts, self.attempt, self.decision
+        caller, facts, attempt = self.caller, self.facts, self.attempt
         if attempt is None:
             self.overhead_s = now - self.received_at
         content_at = attempt.content_at if attempt is not None else None
@@ -293,7 +297,7 @@ class Scribe:
             (now - self.received_at) * 1000.0,  # e2e_ms
             self.overhead_s * 1000.0,  # overhead_ms
             attempt is not None and attempt.endpoint.provider.simulated,
-            decision.policy if decision is not None else "",  # policy
-            decision.policy_version if decision is not None else 0,  # policy_version
+            self.policy,
+            self.policy_version,
             self.decision_record,  # decision
         )

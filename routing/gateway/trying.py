@@ -321,12 +321,12 @@ class Trying:
     ) -> FixedHeaders:
         """A stream's cost is not known when its headers leave; its usage chunk carries it."""
         scribe, endpoint = self.scribe, attempt.endpoint
-        provider, decision = endpoint.provider, scribe.decision
+        provider = endpoint.provider
         fixed = fixed_headers(
             self.call.stream,
             provider.slug,
             endpoint.model.name,
-            decision.policy if decision is not None else "",
+            scribe.policy,
             scribe.begun,
             attempt.dropped,
             provider.simulated,
