@@ -109,8 +109,8 @@ def money_of_failure(
     here but is marked as an estimate, so that the provider is asked for the truth later: it was
     cancelled, or `unanswered`.
     """
-    said_something = usage.input_total is not None or usage.output_total is not None
-    if output_chars or said_something:
+    told = (usage.input_total, usage.output_total, usage.searches)
+    if output_chars or any(count is not None for count in told):
         return price(completed(usage, input_estimate, output_chars))
     if error.code == HEDGE_LOST:  # sent on purpose and cut off: its prompt will have been read
         return price(completed(usage, input_estimate, output_chars))

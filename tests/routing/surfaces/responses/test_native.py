@@ -369,6 +369,15 @@ async def test_a_stream_without_its_end_fails_in_its_own_words(
     assert hub.finish.cost_usd > Decimal("0.01")
 
 
+async def test_a_search_is_paid_for_where_the_answer_to_it_never_came(hub: LiveHub) -> None:
+    hub.simulator.add_fault("cut", provider="openai")
+    events = await events_of(hub, tools=[{"type": "web_search"}])
+    assert "output_text.delta" not in kinds(events)
+    assert kinds(events)[-2:] == ["error", "failed"]
+    assert (hub.finish.usage.searches, hub.finish.usage.source) == (1, UsageSource.ESTIMATED)
+    assert hub.finish.cost_usd > Decimal("0.01")
+
+
 @pytest.mark.parametrize(
     "fault", ["byte_by_byte", "crlf", "bare_cr", "no_space", "bom", "double_done"]
 )
