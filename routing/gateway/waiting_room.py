@@ -167,6 +167,8 @@ class WaitingRoom:
 
     def look(self, now: float) -> None:
         """Calls as many as there are places, and turns those away who have waited long enough."""
+        if self._gateway.is_draining:
+            self.close()
         self._drop_counted()
         taken = self._count()
         self._pace.note(max(self._taken - taken, 0), now)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
+from routing.core.decision import Decision
 from routing.core.errors import ConnectFailed
 from routing.core.policies import Shadow
+from routing.core.pricing import PICO_PER_USD
 from routing.core.record import Outcome, RequestDone
 from routing.gateway.app import GatewayApp
 from tests.routing.gateway.scripted import (
@@ -86,6 +90,19 @@ async def test_no_copy_is_sent_beyond_the_share_or_the_cap(limit: dict[str, Any]
     bench = bench_with(plain(), plain(), **limit)
     await ask(bench)
     assert len(bench.upstream.requests) == 1
+
+
+@pytest.mark.parametrize(("processes", "requests"), [(1, 2), (2, 1)])
+async def test_processes_share_what_may_be_spent(processes: int, requests: int) -> None:
+    bench = bench_with(plain(), plain())
+    await ask(bench)
+    traffic = next(one for one in bench.spool.of(RequestDone) if one.kind == "traffic")
+    (_, second) = msgspec.json.decode(traffic.decision, type=Decision).candidates
+    enough_for_one = Decimal(second.cost_pico) / PICO_PER_USD * Decimal("1.5")
+    bench = bench_with(plain(), plain(), max_usd_per_day=f"{enough_for_one:f}")
+    bench.gateway.learning.meet(processes)
+    await ask(bench)
+    assert len(bench.upstream.requests) == requests
 
 
 async def test_nothing_is_copied_to_the_provider_that_answers() -> None:
