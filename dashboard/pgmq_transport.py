@@ -1,4 +1,4 @@
-"""kombu's `pgmq` transport, changed in three points.
+"""kombu's `pgmq` transport, changed in four points.
 
 - The client library takes a database address apart and drops what it does not know: TLS options,
   the socket folder, passwords with a space. Here the address goes to libpq whole.
@@ -6,6 +6,7 @@
   come, up to two seconds each time: 20 ms tasks ran at 1 per second. Here it looks again soon.
 - Each process makes the queue's trigger anew before its first message: two that begin at once fail,
   and a full lock is taken on the queue. Here the first one makes it, and the others find it.
+- A worker that is told to stop hears it when it has waited to the end. Here it is asked meanwhile.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from pgmq import PGMQueue
 from psycopg_pool import ConnectionPool
 from typing_extensions import override
 
+from routing.services import stopping
+
 PAUSE_WHEN_FULL_S = 0.02
-LONGEST_WAIT_S = 1.0  # a worker that is told to stop hears it between two waits
+LONGEST_WAIT_S = 1.0
+LISTEN_S = 0.2  # at a time, for a notification
 
 _TRIGGER = """
     SELECT 1 FROM pg_trigger
@@ -44,6 +48,21 @@ class Channel(pgmq.Channel):
                     [name, self.notify_throttle_interval_ms],
                 )
         self.connection._register_notify_queue(name)  # type: ignore[attr-defined]
+
+
+class NotifyWaiter(pgmq._NotifyWaiter):
+    @override
+    def wait(self, timeout: float | None) -> bool:
+        """Raises TimeoutError, which ends all waiting, in a worker that was told to stop."""
+        until = time.monotonic() + (LONGEST_WAIT_S if timeout is None else timeout)
+        while (left_s := until - time.monotonic()) > 0:
+            if not self._channels:
+                time.sleep(min(left_s, LISTEN_S))
+            elif super().wait(min(left_s, LISTEN_S)):
+                return True
+            if stopping.was_told():
+                raise TimeoutError
+        return False
 
 
 class Transport(pgmq.Transport):
@@ -74,7 +93,7 @@ class Transport(pgmq.Transport):
     @override
     def _get_notify_waiter(self) -> Any:
         if self._notify_waiter is None:
-            self._notify_waiter = pgmq._NotifyWaiter(self._options["conn_string"])
+            self._notify_waiter = NotifyWaiter(self._options["conn_string"])
         return self._notify_waiter
 
     @override

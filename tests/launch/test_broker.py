@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from kombu import Connection
 
 from dashboard import broker
 from dashboard.launch.embedded_postgres import EmbeddedPostgres
+from dashboard.pgmq_transport import NotifyWaiter
+from routing.services import stopping
 from tests.support.running_hub import ROOT, data_folder
 
 pytestmark = pytest.mark.e2e
@@ -136,6 +139,20 @@ def test_many_processes_may_send_their_first_message_at_once(station: Station) -
         assert connection.execute("select count(*) from pgmq.q_many").fetchone() == (SENDERS,)
         made = "select count(*) from pg_trigger where tgrelid = 'pgmq.q_many'::regclass"
         assert connection.execute(made).fetchone() == (1,)
+
+
+def test_a_worker_that_is_told_to_stop_waits_no_longer(station: Station) -> None:
+    waiter = NotifyWaiter(station.postgres.url)
+    waiter.register("celery")
+    timer = threading.Timer(0.3, stopping.say)
+    timer.start()
+    try:
+        with pytest.raises(TimeoutError):
+            waiter.wait(60)
+    finally:
+        timer.join()
+        stopping.forget()
+        waiter.close()
 
 
 def test_the_worker_goes_on_after_postgres_was_killed(station: Station) -> None:
