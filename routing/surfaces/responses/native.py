@@ -83,7 +83,7 @@ class Renaming:
         if given and given not in self.known:
             kind = text_of(item.get("type"))
             self.known[given] = renamed_item_id(given, kind, self.response_id, index)
-        named = {n: self.known[item[n]] for n in REFERRING if item.get(n) in self.known}
+        named = {n: self.known[item[n]] for n in REFERRING if text_of(item.get(n)) in self.known}
         return {**item, **named}
 
     def response(self, response: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from routing.adapters.base import ChatCall, NativeCall
@@ -132,6 +132,35 @@ def slices_of(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(places)]
 
 
+FIELDS = st.sampled_from(
+    [
+        "id",
+        "item",
+        "item_id",
+        "response",
+        "output",
+        "output_index",
+        "delta",
+        "error",
+        "type",
+        "action",
+        "usage",
+        "status",
+        "approval_request_id",
+        "content",
+        "input_tokens_details",
+    ]
+)
+KINDS = [
+    "response.created",
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.output_text.delta",
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+    "error",
+]
 CUTS = st.lists(st.integers(0, len(WHOLE)), max_size=12)
 
 
@@ -338,3 +367,36 @@ def test_nothing_else_is_ever_written_as_a_response() -> None:
     with pytest.raises(UpstreamError) as raised:
         ADAPTER.build(chat, ENDPOINT, "k")
     assert (raised.value.failure, raised.value.was_sent) == (FailureClass.CLIENT, False)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@example(
+    [
+        ("response.output_item.added", {"item": {"id": {"id": 1}}, "output_index": True}),
+        ("response.completed", {"response": {"output": [{"id": [], "type": {}}]}}),
+    ]
+)
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.dictionaries(FIELDS, ANYTHING)), max_size=4))
+def test_nonsense_of_a_provider_is_passed_on_or_refused_and_never_raises(
+    told: list[tuple[str, dict[str, Any]]],
+) -> None:
+    pieces = [
+        b"event: %s\ndata: %s\n\n" % (kind.encode(), json.dumps({**fields, "type": kind}).encode())
+        for kind, fields in told
+    ]
+    read, speaks = reader(), speech()
+    out = b"".join([speaks.feed(read.feed(piece)) for piece in pieces])
+    out += speaks.feed(read.close())
+    if read.error is None:
+        out += asyncio.run(speaks.end())
+    else:
+        out += speaks.broken(HubError(502, "provider_broke_off", "broke"))
+        assert b"response.failed" in out
+    assert read.done is (read.error is None)
