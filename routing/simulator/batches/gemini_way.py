@@ -11,6 +11,7 @@ import msgspec
 from routing.simulator.asks import Refusal, text_of, wants
 from routing.simulator.batches.book import Batch, Line
 from routing.simulator.batches.visit import Given, Table, Visit, begin, iso
+from routing.simulator.http11 import Request
 from routing.simulator.session import ENCODER
 
 _STATES = {
@@ -26,6 +27,11 @@ _TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main"
 
 
 # --- files --------------------------------------------------------------------------------------------
+def is_known_upload(request: Request) -> bool:
+    """The address that the first step gave is all that the second one needs."""
+    return "/upload/" in request.path and "upload_id=" in request.query
+
+
 def _upload(visit: Visit) -> Any:
     request = visit.request
     command = request.header(b"x-goog-upload-command")

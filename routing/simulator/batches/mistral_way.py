@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 from urllib.parse import parse_qs
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 import msgspec
 
 from routing.simulator.asks import text_of, wants
 from routing.simulator.batches.book import Batch, Line
-from routing.simulator.batches.openai_way import result_lines
+from routing.simulator.batches.openai_way import content, keep_upload, result_lines
 from routing.simulator.batches.visit import Table, Visit, begin
 
 _STATES = {
@@ -28,6 +28,11 @@ _FIELDS = frozenset(
 )
 
 
+def _upload(visit: Visit) -> dict[str, Any]:
+    file = keep_upload(visit, str(uuid4()))
+    return {**file, "sample_type": "batch_request", "source": "upload", "num_lines": None}
+
+
 def _create(visit: Visit) -> dict[str, Any]:
     asked = msgspec.json.decode(visit.request.body, type=dict[str, Any])
     wants(asked.keys() <= _FIELDS, "Extra inputs are not permitted", status=422)
@@ -36,16 +41,16 @@ def _create(visit: Visit) -> dict[str, Any]:
     wants(model, "model is required", status=422)
     lines: list[Line] = []
     for file_id in asked["input_files"]:
-        content = visit.book.files.get(text_of(file_id))
-        wants(content is not None, f"File {file_id} was not found", status=404)
-        lines += [_line(text, url, model) for text in (content or b"").splitlines() if text.strip()]
+        found = visit.book.files.get(text_of(file_id))
+        wants(found is not None, f"File {file_id} was not found", status=404)
+        lines += [_line(text, url, model) for text in (found or b"").splitlines() if text.strip()]
     return _job(visit, begin(visit, str(uuid4()), lines, asked))
 
 
 def _line(text: bytes, url: str, model: str) -> Line:
     line = msgspec.json.decode(text, type=dict[str, Any])
     wants("url" not in line and "method" not in line, "a line has custom_id and body", status=422)
-    return Line(str(line["custom_id"]), dict(line["body"]), url, model)
+    return Line(str(line["custom_id"]), {**line["body"], "model": model}, url, model)
 
 
 def _job(visit: Visit, batch: Batch) -> dict[str, Any]:
@@ -73,8 +78,9 @@ def _job(visit: Visit, batch: Batch) -> dict[str, Any]:
 
 
 def _file(visit: Visit, batch: Batch, name: str, *, good: bool) -> str | None:
-    content = b"".join(result_lines(batch, good)) if batch.has_ended else b""
-    return visit.book.keep_file(content, f"{batch.id}-{name}") if content else None
+    found = b"".join(result_lines(batch, good)) if batch.has_ended else b""
+    file_id = str(uuid5(UUID(batch.id), name))
+    return visit.book.keep_file(found, file_id) if found else None
 
 
 def _show(visit: Visit) -> dict[str, Any]:
@@ -95,6 +101,10 @@ def _cancel(visit: Visit) -> dict[str, Any]:
     return _job(visit, batch)
 
 
+FILES: Table = {
+    ("POST", False, ""): _upload,
+    ("GET", True, ""): content,
+}
 JOBS: Table = {
     ("POST", False, ""): _create,
     ("GET", False, ""): _list,

@@ -16,10 +16,15 @@ from routing.simulator.session import ENCODER
 
 
 def _upload(visit: Visit) -> dict[str, Any]:
+    return {**keep_upload(visit), "status": "processed"}
+
+
+def keep_upload(visit: Visit, file_id: str = "") -> dict[str, Any]:
+    """What all that follow this way say of a file."""
     reading = read_form(visit.request)
     wants(reading.fields.get("purpose") == "batch", "'purpose' must be 'batch'", param="purpose")
     wants(reading.has_file, "'file' is missing", param="file")
-    file_id = visit.book.keep_file(reading.file)
+    file_id = visit.book.keep_file(reading.file, file_id)
     return {
         "id": file_id,
         "object": "file",
@@ -27,11 +32,10 @@ def _upload(visit: Visit) -> dict[str, Any]:
         "created_at": int(visit.service.wall()),
         "filename": "batch.jsonl",
         "purpose": "batch",
-        "status": "processed",
     }
 
 
-def _content(visit: Visit) -> bytes:
+def content(visit: Visit) -> bytes:
     found = visit.book.files.get(visit.id)
     if found is None:
         raise Refusal(404, f"No such File object: {visit.id}", code="not_found")
@@ -139,7 +143,7 @@ def _cancel_openai(visit: Visit) -> dict[str, Any]:
 
 FILES: Table = {
     ("POST", False, ""): _upload,
-    ("GET", True, ""): _content,
+    ("GET", True, ""): content,
 }
 BATCHES: Table = {
     ("POST", False, ""): _create_openai,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from routing.simulator.service import Service
 
 Place = tuple[str, re.Pattern[str], Table]  # where it begins, how it goes on, what is done there
+FILE_TYPE = (b"content-type", b"application/octet-stream")
 BATCH_PATH = re.compile(r"(?:/(?P<id>[^/]+)(?:/(?P<what>cancel|results))?)?$")
 FILE_PATH = re.compile(r"(?:/(?P<id>[^/]+)/content)?$")
 NAMED_PATH = re.compile(r"(?:/(?P<id>[^/:]+)(?::(?P<what>\w+))?)?$")  # as Google's
@@ -39,7 +40,7 @@ def _anthropic(provider: Provider) -> Iterable[Place]:
 
 def _mistral(provider: Provider) -> Iterable[Place]:
     base = f"/{provider.slug}{provider.base_path}"
-    yield f"{base}/files", FILE_PATH, openai_way.FILES
+    yield f"{base}/files", FILE_PATH, mistral_way.FILES
     yield f"{base}/batch/jobs", BATCH_PATH, mistral_way.JOBS
 
 
@@ -47,6 +48,7 @@ def _gemini(provider: Provider) -> Iterable[Place]:
     root, _, version = f"/{provider.slug}{provider.base_path}".rpartition("/")
     yield f"{root}/upload/{version}/files", NAMED_PATH, gemini_way.UPLOADS
     yield f"{root}/download/{version}/files", NAMED_PATH, gemini_way.DOWNLOADS
+    yield f"{root}/{version}/files", NAMED_PATH, gemini_way.DOWNLOADS  # as its SDKs fetch them
     yield f"{root}/{version}/models", NAMED_PATH, gemini_way.MODELS
     yield f"{root}/{version}/batches", NAMED_PATH, gemini_way.BATCHES
 
@@ -105,7 +107,8 @@ def _performed(
 ) -> tuple[int, Given]:
     handler, name, what = found
     try:
-        checks.check_credential(provider, exchange.request)
+        if not gemini_way.is_known_upload(exchange.request):
+            checks.check_credential(provider, exchange.request)
         checks.check_private_headers(exchange.request)
         body = handler(Visit(service, exchange, provider, name, what))
     except MALFORMED as exc:
@@ -121,7 +124,8 @@ def _trouble(provider: Provider, trouble: Trouble) -> tuple[int, Given]:
 
 
 def _answer(exchange: Exchange, status: int, given: Given) -> None:
-    headers = [JSON_TYPE, (b"x-simulated", b"1"), *given.headers]
+    kind = FILE_TYPE if isinstance(given.body, bytes) else JSON_TYPE
+    headers = [kind, (b"x-simulated", b"1"), *given.headers]
     exchange.respond(status, headers, _content(given))
 
 
