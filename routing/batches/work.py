@@ -23,6 +23,7 @@ from routing.batches.lines import Claimed, Work
 from routing.batches.native import NativeBatches
 from routing.core.batches import LineEnd, LineJob, body_of, pack_job, signature
 from routing.core.cursor import Cursor
+from routing.services import stopping
 from routing.services.database_work import DatabaseTransactions, DatabaseUnavailable
 from routing.services.sealing import CannotOpen, Keyring
 from routing.snapshots.connection import Database
@@ -88,7 +89,7 @@ class Worker:
                     await self._look_after()
                     if not await self._hand_over_more(client):
                         await self._pause()
-                while self._running or self._is_busy_beside:
+                while (self._running or self._is_busy_beside) and not stopping.was_told():
                     await self._look_after()
                     await self._pause()
             finally:
@@ -98,7 +99,7 @@ class Worker:
     @property
     def _goes_on(self) -> bool:
         """A turn may end late, but no line waits for what is done beside the lines."""
-        return not self._is_over or self._is_busy_beside
+        return (not self._is_over or self._is_busy_beside) and not stopping.was_told()
 
     @property
     def _is_over(self) -> bool:

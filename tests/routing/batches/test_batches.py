@@ -11,7 +11,7 @@ from openai.types import Batch
 from routing.batches import ending
 from routing.batches.native import NativeBatches
 from routing.models import BatchLine, Endpoint, Model, Provider
-from routing.services import batch_work, keys
+from routing.services import batch_work, keys, stopping
 from tests.routing.batches.world import World, echo, line, make_key, run_sql, status, until
 
 DUE_NOW = "UPDATE routing_batchline SET not_before = now()"
@@ -324,6 +324,27 @@ async def test_lines_do_not_wait_for_a_batch_on_its_way_to_a_provider(
     await until(lambda: len(world.ended) == 2)
     arrived.set()
     await working
+    monkeypatch.undo()
+    await world.work()
+    assert (await world.batch(batch_id))["status"] == "completed"
+
+
+async def test_a_worker_that_is_told_to_stop_leaves_the_rest_to_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(_: NativeBatches) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    batch_id = await world.begin(line("a"), line("b"), batch="off")
+    monkeypatch.setattr(NativeBatches, "step", endless)
+    working = asyncio.create_task(world.work())
+    await until(lambda: len(world.ended) == 2)
+    stopping.say()
+    try:
+        await working
+    finally:
+        stopping.forget()
     monkeypatch.undo()
     await world.work()
     assert (await world.batch(batch_id))["status"] == "completed"
