@@ -117,6 +117,11 @@ class Pace(msgspec.Struct, frozen=True):
         """When the chunk after so many pieces leaves, in seconds after the request arrived."""
         return self.ttft_s + pieces_before / self.speed_tps
 
+    def pieces_by(self, seconds: float, most: int) -> int:
+        """How many of at most so many have been made so long after the request arrived."""
+        generating_s = seconds - self.ttft_s
+        return int(min(generating_s * self.speed_tps, most)) if generating_s > 0 else 0
+
 
 def draw_pace(
     slug: str, model: str, profile: Profile, streams: int, speed: float, rng: Random

@@ -93,9 +93,8 @@ class WholeRun(Run):
 
     @override
     def gone(self) -> None:
-        generating_s = self._elapsed_s() - self.pace.ttft_s
-        made = int(max(generating_s, 0.0) * self.pace.speed_tps)
-        self._produce(min(made, self.session.tally.output_total))
+        made = self.pace.pieces_by(self._elapsed_s(), self.session.tally.output_total)
+        self._produce(made)
         self.close_books("client")
 
     def write(self) -> None:

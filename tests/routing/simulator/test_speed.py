@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from random import Random
 from statistics import median
@@ -10,6 +11,7 @@ import pytest
 
 from routing.simulator.profiles import (
     PROFILES,
+    Pace,
     draw_pace,
     load_effect,
     size_factor,
@@ -56,6 +58,23 @@ def test_smaller_models_are_faster_and_measured_ones_as_measured() -> None:
     assert size_factor("a/m-8b") > size_factor("a/m-70b") == 1.0 > size_factor("a/m-405b")
     assert size_factor("Qwen/Qwen3-235B-A22B") > 1.0
     assert speed_tps("groq", "meta-llama/Llama-3.3-70B-Instruct", PROFILES["lpu"]) == 330
+
+
+@pytest.mark.parametrize(
+    ("speed_tps", "seconds", "made"),
+    [
+        (10.0, 1.0, 0),
+        (10.0, 1.55, 5),
+        (10.0, 99.0, 40),
+        (math.inf, 0.5, 0),
+        (math.inf, 1.0, 0),
+        (math.inf, 1.01, 40),
+    ],
+)
+def test_who_leaves_early_is_billed_for_what_was_made_by_then(
+    speed_tps: float, seconds: float, made: int
+) -> None:
+    assert Pace(1.0, speed_tps, (1, 1)).pieces_by(seconds, 40) == made
 
 
 def test_instant_mode_waits_for_nothing() -> None:
