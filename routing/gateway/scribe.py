@@ -214,7 +214,7 @@ class Scribe:
             )
         )
         self.gateway.health.on_failure(attempt.endpoint.id, now, error.failure, error.retry_after_s)
-        self.gateway.note_failure(attempt.endpoint, error)
+        self.gateway.note_failure(attempt.endpoint, error, self.request_id_text.decode())
 
     def _end_of(
         self,

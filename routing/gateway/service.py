@@ -388,12 +388,11 @@ class Gateway:
         self._deadlines[endpoint.id] = (endpoint, deadlines)
         return deadlines
 
-    def note_failure(self, endpoint: Endpoint, error: UpstreamError) -> None:
+    def note_failure(self, endpoint: Endpoint, error: UpstreamError, request_id: str) -> None:
         """One line an operator can act on; the provider's words, never the prompt."""
         level = logging.ERROR if error.failure in _OPERATORS_CONCERN else logging.INFO
-        logger.log(
-            level, "attempt at %s failed: %s %s", endpoint.key, error.failure, error.code or ""
-        )
+        words = "request %s: attempt at %s failed: %s %s"
+        logger.log(level, words, request_id, endpoint.key, error.failure, error.code or "")
 
 
 _OPERATORS_CONCERN = frozenset(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from decimal import Decimal
 
 import msgspec
@@ -166,6 +167,16 @@ async def test_a_client_error_is_told_and_not_tried_elsewhere() -> None:
     assert "bad temperature" in client.error["message"]
     assert len(bench.upstream.requests) == 1
     assert bench.spool.done.outcome is Outcome.USER_ERROR
+
+
+async def test_a_failed_attempt_is_one_log_line_that_leads_to_its_receipt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "panelboard.gateway"):
+        client = await Bench(plain(b"{}", 400)).ask()
+    (line,) = [one.getMessage() for one in caplog.records if "attempt at" in one.getMessage()]
+    request_id = client.headers[b"x-request-id"].decode()
+    assert line.startswith(f"request {request_id}: attempt at first:")
 
 
 async def test_when_every_endpoint_fails_the_client_gets_one_honest_error() -> None:
