@@ -155,7 +155,7 @@ class HotCycle:
         protocol = self._protocol
         if not self.gone:
             length = b"content-length: %d\r\n\r\n" % len(body)
-            protocol.transport.write(self._head_bytes(status, headers, fixed, length) + body)
+            protocol.transport.write(self._head_bytes(status, headers, fixed, length, body))
             if protocol.flow.write_paused:
                 await protocol.flow.drain()
         protocol.end_cycle(self)
@@ -169,12 +169,17 @@ class HotCycle:
             self._protocol.end_cycle(self)
 
     def _head_bytes(
-        self, status: int, headers: Headers, fixed: FixedHeaders, framing: bytes
+        self,
+        status: int,
+        headers: Headers,
+        fixed: FixedHeaders,
+        framing: bytes,
+        body: bytes = b"",
     ) -> bytes:
         own = b"".join([b"%b: %b\r\n" % pair for pair in headers]) if headers else b""
         ending = framing if self.keep_alive else b"connection: close\r\n" + framing
         defaults = self._protocol.default_lines()
-        return b"%b%b%b%b%b" % (_STATUS_LINES[status], defaults, fixed.lines, own, ending)
+        return b"".join((_STATUS_LINES[status], defaults, fixed.lines, own, ending, body))
 
 
 class HotProtocol(HttpToolsProtocol):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from routing.adapters.base import Headers
 from routing.core.limits import (
+    Grant,
     Limiter,
     Limits,
     RateLimited,
@@ -49,7 +50,7 @@ async def run_within(
     facts: RequestFacts,
     work: Coroutine[Any, Any, None],
 ) -> None:
-    """What was reserved is settled with what was really used, or given back."""
+    """For work that the leases in this process did not cover at once: asks for more, or waits."""
     scribe.facts = facts
     try:
         n_in, n_out = facts.input_tokens, facts.output_tokens
@@ -61,7 +62,12 @@ async def run_within(
     try:
         await work
     finally:
-        if scribe.attempt is None:
-            limiter.release(grant)
-        else:
-            limiter.settle(grant, scribe.tokens)
+        give_back(limiter, grant, scribe)
+
+
+def give_back(limiter: Limiter, grant: Grant, scribe: Scribe) -> None:
+    """What was reserved is settled with what was really used, or was as if it had never been."""
+    if scribe.attempt is None:
+        limiter.release(grant)
+    else:
+        limiter.settle(grant, scribe.tokens)

@@ -15,14 +15,14 @@ import msgspec
 
 from routing.adapters.base import ChatCall, Headers
 from routing.adapters.wire import forget_headers
-from routing.core.catalog import Caller, Endpoint, Snapshot
+from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
-from routing.core.decision import Decision, to_json
+from routing.core.decision import Decision, Plan, to_json
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.health import HealthBook
 from routing.core.ids import new_request_id, request_id_text
 from routing.core.learning import Learning
-from routing.core.limits import Limiter
+from routing.core.limits import Grant, Limiter
 from routing.core.memo import PlanMemo
 from routing.core.moment import Moment
 from routing.core.plan import NoEndpointLeft, choose_policy
@@ -46,7 +46,7 @@ from routing.gateway.explain import explain_refusal
 from routing.gateway.hedging import Hedges, Race
 from routing.gateway.idempotency import IdempotencyStore, answer_once, refuse_stream
 from routing.gateway.lateness import deadlines_of
-from routing.gateway.limits import refusal_headers, run_within
+from routing.gateway.limits import give_back, refusal_headers, run_within
 from routing.gateway.overload import Overload
 from routing.gateway.parse import load_aside, load_json, parse_chat
 from routing.gateway.preferences import facts_for
@@ -293,11 +293,15 @@ class Gateway:
                 sink,
                 lambda own: self.run(scribe, own, call, facts, headers, endpoint_id, voice),
             )
-        limits = scribe.caller.limits
-        work = self._run(scribe, sink, call, facts, headers, endpoint_id, voice)
-        if limits is None or self.limiter is None:
-            return work
-        return run_within(self.limiter, limits, scribe, facts, work)
+        limiter, limits = self.limiter, scribe.caller.limits
+        grant: Grant | None = None
+        if limits is not None and limiter is not None:
+            grant = limiter.take(limits, facts.input_tokens, facts.output_tokens)
+            if grant is None:
+                work = self._run(scribe, sink, call, facts, headers, endpoint_id, voice)
+                return run_within(limiter, limits, scribe, facts, work)
+            scribe.facts, scribe.standings = facts, limiter.standings(grant)
+        return self._run(scribe, sink, call, facts, headers, endpoint_id, voice, grant)
 
     async def _run(
         self,
@@ -308,35 +312,26 @@ class Gateway:
         headers: Sequence[tuple[bytes, bytes]],
         endpoint_id: int | None,
         voice: Voice | None,
+        grant: Grant | None = None,
     ) -> None:
-        snapshot = self.snapshots.current
-        policy = choose_policy(facts, scribe.caller, snapshot)
-        facts = facts_for(policy, facts, scribe.caller, call.body, headers)
-        scribe.facts = facts
-        expected = self.learning.expected_output(facts, scribe.caller.key_id)
-        moment = Moment(self.monotonic(), scribe.started_utc)
+        """`grant` is given back whatever happens."""
+        exchange: Exchange | None = None
         try:
-            planned = self.plans.plan(
-                facts, policy, snapshot, self.health, moment, self.rng, expected
-            )
-        except NoEndpointLeft as refusal:
-            if refusal.decision is not None:
-                scribe.decided(refusal.decision, to_json(refusal.decision))
-            raise
-        scribe.decided(planned.decision, planned.record)
-        attempts, most = planned.attempts, planned.max_attempts
-        if endpoint_id is not None:
-            attempts, most = (self._only(endpoint_id, planned.decision),), 1
-        if planned.shadow is not None:
-            self.shadows.mirror(scribe, call, policy, planned)
-        exchange = Exchange(scribe, sink, call, voice, planned.special)
-        self.running.add(exchange)
-        if scribe.wishes is not None or planned.special is not None:
-            exchange.resumer = resumer_for(scribe, call, planned.special)
-        hedger = None
-        if facts.preferences is not NO_PREFERENCES or planned.special is not None:
-            hedger = self.hedges.wanted(scribe, planned) if endpoint_id is None else None
-        try:
+            policy = choose_policy(facts, scribe.caller, self.snapshots.current)
+            scribe.facts = facts = facts_for(policy, facts, scribe.caller, call.body, headers)
+            planned = self._plan(scribe, policy, facts)
+            attempts, most = planned.attempts, planned.max_attempts
+            if endpoint_id is not None:
+                attempts, most = (self._only(endpoint_id, planned.decision),), 1
+            if planned.shadow is not None:
+                self.shadows.mirror(scribe, call, policy, planned)
+            exchange = Exchange(scribe, sink, call, voice, planned.special)
+            self.running.add(exchange)
+            if scribe.wishes is not None or planned.special is not None:
+                exchange.resumer = resumer_for(scribe, call, planned.special)
+            hedger = None
+            if facts.preferences is not NO_PREFERENCES or planned.special is not None:
+                hedger = self.hedges.wanted(scribe, planned) if endpoint_id is None else None
             if hedger is None:
                 await exchange.run(attempts, most)
             else:
@@ -344,6 +339,8 @@ class Gateway:
         except SpoolFull:
             raise no_room() from None
         except asyncio.CancelledError:
+            if exchange is None:
+                raise
             stop = exchange.stop
             error = exchange.take_stop()
             if stop is STOPPING and not sink.started:
@@ -352,7 +349,25 @@ class Gateway:
             if stop is None:
                 raise
         finally:
-            self.running.discard(exchange)
+            if exchange is not None:
+                self.running.discard(exchange)
+            if grant is not None and self.limiter is not None:
+                give_back(self.limiter, grant, scribe)
+
+    def _plan(self, scribe: Scribe, policy: Policy, facts: RequestFacts) -> Plan:
+        """Raises NoEndpointLeft, with its decision noted."""
+        expected = self.learning.expected_output(facts, scribe.caller.key_id)
+        moment = Moment(self.monotonic(), scribe.started_utc)
+        try:
+            planned = self.plans.plan(
+                facts, policy, self.snapshots.current, self.health, moment, self.rng, expected
+            )
+        except NoEndpointLeft as refusal:
+            if refusal.decision is not None:
+                scribe.decided(refusal.decision, to_json(refusal.decision))
+            raise
+        scribe.decided(planned.decision, planned.record)
+        return planned
 
     def _only(self, endpoint_id: int, decision: Decision) -> Endpoint:
         for candidate in decision.candidates:

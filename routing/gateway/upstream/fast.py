@@ -59,10 +59,10 @@ class FastUpstream:
         pool, head = ready[:2]
         message, rest = _message(head, request)
         deadlines = request.deadlines
-        loop = asyncio.get_running_loop()
+        connection = pool.take()
+        loop = asyncio.get_running_loop() if connection is None else connection.loop
         now = loop.time()
         total_at = now + deadlines.total_s if deadlines.total_s else inf
-        connection = pool.take()
         if connection is None:
             connection = await pool.acquire(deadlines, total_at)
             now = loop.time()
