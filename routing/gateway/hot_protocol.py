@@ -29,6 +29,7 @@ from routing.gateway.asgi import (
 from routing.gateway.auth import digest_in
 from routing.gateway.eager_task import EagerTask
 from routing.gateway.known_head import KnownHead, learn_head
+from routing.gateway.outbox import MOST_HELD_BYTES, outbox_of
 from routing.gateway.service import Gateway
 
 HOT_URL = b"/v1/chat/completions"
@@ -135,17 +136,18 @@ class HotCycle:
             self._head = b""
         else:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        protocol.transport.write(data)
-        return not protocol.flow.write_paused
+        if protocol.flow.write_paused:
+            protocol.write_now(data)
+            return False
+        protocol.hold(data)
+        return True
 
     async def finish(self, data: bytes = b"") -> None:
         piece = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         self.finished = True
         protocol = self._protocol
         if not self.gone:
-            protocol.transport.write(self._head + piece + LAST_CHUNK)
-            if protocol.flow.write_paused:
-                await protocol.flow.drain()
+            await protocol.write_last(self, self._head + piece + LAST_CHUNK)
         protocol.end_cycle(self)
 
     async def reply(
@@ -155,9 +157,8 @@ class HotCycle:
         protocol = self._protocol
         if not self.gone:
             length = b"content-length: %d\r\n\r\n" % len(body)
-            protocol.transport.write(self._head_bytes(status, headers, fixed, length, body))
-            if protocol.flow.write_paused:
-                await protocol.flow.drain()
+            data = self._head_bytes(status, headers, fixed, length, body)
+            await protocol.write_last(self, data)
         protocol.end_cycle(self)
 
     def close(self) -> None:
@@ -165,6 +166,7 @@ class HotCycle:
         if not self.response_complete:
             self.finished = True
             self.keep_alive = False
+            self._protocol.send_held()
             self._protocol.transport.abort()  # a client that does not read would keep it open
             self._protocol.end_cycle(self)
 
@@ -193,6 +195,7 @@ class HotProtocol(HttpToolsProtocol):
     body_timer: asyncio.TimerHandle | None = None
     rest_timer: asyncio.TimerHandle | None = None  # one for the connection, set anew when it fires
     rests_since = 0.0
+    held = b""  # an answer that goes out when this turn of the loop is over
 
     @staticmethod
     def find_gateway() -> Gateway | None:
@@ -363,6 +366,41 @@ class HotProtocol(HttpToolsProtocol):
         self.rests_since = self.loop.time()
         super().on_response_complete()
 
+    # --- what goes out together with what others send in this turn of the loop ---------------------
+    def hold(self, data: bytes) -> None:
+        held = self.held
+        if not held:
+            self.held = data
+            outbox_of(self.loop).add(self)
+        elif len(held) + len(data) <= MOST_HELD_BYTES:
+            self.held = held + data
+        else:
+            self.write_now(data)
+
+    def send_held(self) -> None:
+        held, self.held = self.held, b""
+        if held and not self.transport.is_closing():
+            self.transport.write(held)
+
+    def write_now(self, data: bytes) -> None:
+        if self.held:
+            self.send_held()
+        self.transport.write(data)
+
+    async def write_last(self, cycle: HotCycle, data: bytes) -> None:
+        """Of an answer: at once where something follows it on the connection, or its end."""
+        if cycle.keep_alive and not self.pipeline and not self.flow.write_paused:
+            self.hold(data)
+            return
+        self.write_now(data)
+        if self.flow.write_paused:
+            await self.flow.drain()
+
+    @override
+    def shutdown(self) -> None:
+        self.send_held()
+        super().shutdown()
+
     def default_lines(self) -> bytes:
         """The server's own headers (the date), rendered once for as long as they stay."""
         global _rendered  # noqa: PLW0603 - one server per process renews them once a second
@@ -399,6 +437,7 @@ class HotProtocol(HttpToolsProtocol):
     def _forget(self) -> None:
         """What ends with the connection goes at once: a cycle of references would wait for the
         garbage collector, which rarely comes."""
+        self.held = b""
         self.hot = self.known = self.rest_timer = self.body_timer = None
         self.cycle = None  # type: ignore[assignment]
 

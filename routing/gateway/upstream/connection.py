@@ -16,6 +16,7 @@ from typing_extensions import override
 from routing.adapters.base import Headers
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.errors import BrokenAnswer, UpstreamError, UpstreamTimeout
+from routing.gateway.outbox import outbox_of
 from routing.gateway.upstream.answer import FastAnswer
 from routing.gateway.upstream.heads import (
     MAX_HEAD_BYTES,
@@ -49,6 +50,7 @@ class Connection(asyncio.Protocol):
         "_deadlines",
         "_headers",
         "_heard_at",
+        "_held",
         "_host",
         "_idle_expiry_s",
         "_is_paused",
@@ -56,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_is_surplus",
         "_is_writing",
         "_no_body_bytes",
+        "_outbox",
         "_owner",
         "_parser",
         "_started_at",
@@ -85,6 +88,8 @@ class Connection(asyncio.Protocol):
         self._started_at = self._heard_at = loop.time()
         self._total_at = inf
         self._no_body_bytes = 0  # received since the last byte of a body
+        self._outbox = outbox_of(loop)
+        self._held = b""  # a message that goes out when this turn of the loop is over
         self._is_writing = False
         self._is_paused = False
         self._is_reusable = False
@@ -105,9 +110,12 @@ class Connection(asyncio.Protocol):
         self._no_body_bytes = 0
         self._is_surplus = False
         self._answer = answer = FastAnswer(self, self.loop, self.loop.create_future())
-        self._transport.write(message)
         if rest:
+            self._transport.write(message)
             self._transport.write(rest)
+        else:
+            self._held = message
+            self._outbox.add(self)
         due = total_at
         if deadlines.first_content_s and now + deadlines.first_content_s < due:
             due = now + deadlines.first_content_s
@@ -116,6 +124,13 @@ class Connection(asyncio.Protocol):
         if due < self._timer_at:
             self._arm(due)
         return answer
+
+    def send_held(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+            if self._is_writing:  # it did not all go at once
+                self._arm_sooner(after(self.loop.time(), self._deadlines.write_s))
 
     def resume(self) -> None:
         if self._is_paused and not self.is_closed:
@@ -127,6 +142,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self.is_closed = True
         self._answer = None
+        self._held = b""
         self._transport.abort()
 
     def cut_off(self) -> None:
@@ -166,6 +182,9 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer is None or self._parser is None:
             self.abort()  # nobody asked for this
+            return
+        if self._held:  # whatever it is, it answers something else
+            self._fail(StaleConnection("no_answer", f"{self._host}: spoke unasked"))
             return
         self._heard_at = self.loop.time()
         if not answer.status and not self._no_body_bytes:
