@@ -29,7 +29,7 @@ from routing.gateway.asgi import (
 from routing.gateway.auth import digest_in
 from routing.gateway.eager_task import EagerTask
 from routing.gateway.known_head import KnownHead, learn_head
-from routing.gateway.outbox import MOST_HELD_BYTES, outbox_of
+from routing.gateway.outbox import MOST_HELD_BYTES, Outbox, outbox_of
 from routing.gateway.service import Gateway
 
 HOT_URL = b"/v1/chat/completions"
@@ -140,7 +140,7 @@ class HotCycle:
             protocol.write_now(data)
             return False
         protocol.hold(data)
-        return True
+        return not protocol.flow.write_paused
 
     async def finish(self, data: bytes = b"") -> None:
         piece = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
@@ -196,10 +196,16 @@ class HotProtocol(HttpToolsProtocol):
     rest_timer: asyncio.TimerHandle | None = None  # one for the connection, set anew when it fires
     rests_since = 0.0
     held = b""  # an answer that goes out when this turn of the loop is over
+    outbox: Outbox
 
     @staticmethod
     def find_gateway() -> Gateway | None:
         return None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.outbox = outbox_of(self.loop)
+        super().connection_made(transport)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -370,8 +376,11 @@ class HotProtocol(HttpToolsProtocol):
     def hold(self, data: bytes) -> None:
         held = self.held
         if not held:
-            self.held = data
-            outbox_of(self.loop).add(self)
+            if self.outbox.is_open:
+                self.held = data
+                self.outbox.add(self)
+            else:
+                self.transport.write(data)
         elif len(held) + len(data) <= MOST_HELD_BYTES:
             self.held = held + data
         else:
@@ -391,8 +400,8 @@ class HotProtocol(HttpToolsProtocol):
         """Of an answer: at once where something follows it on the connection, or its end."""
         if cycle.keep_alive and not self.pipeline and not self.flow.write_paused:
             self.hold(data)
-            return
-        self.write_now(data)
+        else:
+            self.write_now(data)
         if self.flow.write_paused:
             await self.flow.drain()
 

@@ -47,6 +47,7 @@ from routing.gateway.hedging import Hedges, Race
 from routing.gateway.idempotency import IdempotencyStore, answer_once, refuse_stream
 from routing.gateway.lateness import deadlines_of
 from routing.gateway.limits import give_back, refusal_headers, run_within
+from routing.gateway.outbox import MANY, outbox_of
 from routing.gateway.overload import Overload
 from routing.gateway.parse import load_aside, load_json, parse_chat
 from routing.gateway.preferences import facts_for
@@ -144,11 +145,13 @@ class Gateway:
 
     async def _tick_for_ever(self) -> None:
         tick_s, now = self.settings.tick_s, self.monotonic()
+        outbox = outbox_of(asyncio.get_running_loop())
         while True:
             before = now
             await asyncio.sleep(tick_s)
             now = self.monotonic()
             self.overload.look(now, now - before, now - before - tick_s)
+            outbox.is_open = len(self.running) >= MANY
             self.learning.settle(now)
             self._tick_all(now)
             version = self.snapshot.version

@@ -110,12 +110,13 @@ class Connection(asyncio.Protocol):
         self._no_body_bytes = 0
         self._is_surplus = False
         self._answer = answer = FastAnswer(self, self.loop, self.loop.create_future())
-        if rest:
-            self._transport.write(message)
-            self._transport.write(rest)
-        else:
+        if self._outbox.is_open and not rest:
             self._held = message
             self._outbox.add(self)
+        else:
+            self._transport.write(message)
+            if rest:
+                self._transport.write(rest)
         due = total_at
         if deadlines.first_content_s and now + deadlines.first_content_s < due:
             due = now + deadlines.first_content_s

@@ -6,10 +6,19 @@ import asyncio
 from math import inf
 from typing import Any, cast
 
+import pytest
+
 from routing.core.deadlines import Deadlines
+from routing.gateway.exchange import Exchange
 from routing.gateway.hot_protocol import HotCycle, HotProtocol
-from routing.gateway.outbox import MOST_HELD_BYTES, outbox_of
+from routing.gateway.outbox import MANY, MOST_HELD_BYTES, outbox_of
 from routing.gateway.upstream.connection import Connection, StaleConnection
+from tests.routing.gateway.scripted import Bench
+
+
+@pytest.fixture(autouse=True)
+async def opened() -> None:
+    outbox_of(asyncio.get_running_loop()).is_open = True
 
 
 class Wire:
@@ -73,6 +82,34 @@ async def test_messages_of_one_turn_go_out_after_it_in_their_order() -> None:
     assert order == [b"0", b"1", b"2"]
 
 
+async def test_where_little_goes_on_everything_is_sent_at_once() -> None:
+    outbox_of(asyncio.get_running_loop()).is_open = False
+    asked, answered = Wire(), Wire()
+    ask(connection_on(asked), b"question")
+    protocol_on(answered).hold(b"answer")
+    assert (asked.sent, answered.sent) == ([b"question"], [b"answer"])
+
+
+async def test_a_gateway_holds_while_many_requests_run() -> None:
+    gateway = Bench().gateway
+    await gateway.start()
+    box = outbox_of(asyncio.get_running_loop())
+    try:
+        for running, is_open in ((MANY, True), (MANY - 1, False)):
+            gateway.running = {cast(Exchange, Idle()) for _ in range(running)}
+            async with asyncio.timeout(5):
+                while box.is_open is not is_open:  # noqa: ASYNC110 - the tick has no event for it
+                    await asyncio.sleep(0.01)
+    finally:
+        gateway.running = set()
+        await gateway.stop(drain_s=0)
+
+
+class Idle:
+    def tick(self, now: float) -> None:
+        pass
+
+
 async def test_a_message_with_a_large_body_is_sent_at_once() -> None:
     wire = Wire()
     ask(connection_on(wire), b"head", b"body")
@@ -120,6 +157,7 @@ def protocol_on(wire: Wire) -> HotProtocol:
     protocol.transport = cast(asyncio.Transport, wire)
     protocol.flow = Flow()  # type: ignore[assignment]
     protocol.pipeline = []  # type: ignore[assignment]
+    protocol.outbox = outbox_of(protocol.loop)
     return protocol
 
 
