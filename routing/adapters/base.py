@@ -135,8 +135,6 @@ class Adapter(Protocol):
 
     def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader: ...
 
-    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str: ...
-
 
 def header(headers: Headers, name: bytes) -> bytes:
     """First value of a lower-case header name, or b""."""

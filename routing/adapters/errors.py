@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from routing.adapters.base import Headers, header
+from typing_extensions import override
+
+from routing.adapters.base import Adapter, Headers, header
 from routing.adapters.failures import ErrorFacts, classify
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, list_of, loads, text_of
 from routing.adapters.quirks import Quirks
-from routing.core.errors import BrokenAnswer, FailureClass, Refused
+from routing.core.catalog import Endpoint
+from routing.core.errors import BrokenAnswer, FailureClass, Refused, UpstreamError
 
 MAX_MESSAGE_CHARS = 500
 MAX_CODE_CHARS = 64
@@ -39,6 +42,17 @@ _WHERE_CODES_STAND = (
     "status_code",
 )
 _EMPTY_WORDS = frozenset({"", "error", "object", "none", "null"})
+
+
+class UsualErrors(Adapter):
+    """An adapter whose provider's errors come in any of the envelopes that are read here."""
+
+    @override
+    def read_error(
+        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
+    ) -> UpstreamError:
+        quirks: Quirks = endpoint.provider.quirks
+        return refused(facts_in(body), status, quirks, headers=headers, body=body)
 
 
 def facts_of(document: Any, text: str = "") -> ErrorFacts:

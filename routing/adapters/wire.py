@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from routing.adapters.base import FixedHeaders, Headers, header
+from routing.adapters.base import FixedHeaders
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
@@ -63,10 +63,6 @@ def _authorization(auth: str, secret: str) -> tuple[bytes, bytes]:
         return name.lower().encode("latin-1"), secret.encode("latin-1")
     prefix = _AUTH_PREFIXES.get(kind, _AUTH_PREFIXES["bearer"])
     return b"authorization", prefix + secret.encode("latin-1")
-
-
-def request_id_of(endpoint: Endpoint, headers: Headers) -> str:
-    return request_id_in(endpoint, lambda line: header(headers, line[1:-2]))
 
 
 def request_id_in(endpoint: Endpoint, find: Callable[[bytes], bytes]) -> str:

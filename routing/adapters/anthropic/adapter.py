@@ -28,7 +28,6 @@ from routing.adapters.anthropic.native import (
 from routing.adapters.anthropic.native_stream import NativeStream
 from routing.adapters.anthropic.request import betas_of, build_body, model_path
 from routing.adapters.base import (
-    Adapter,
     BuiltRequest,
     ChatCall,
     FixedHeaders,
@@ -40,15 +39,14 @@ from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dumps, loads, text_of
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import anthropic_usage, openai_usage_object
-from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.adapters.wire import quirks_of, request_headers
 from routing.core.catalog import Endpoint
-from routing.core.errors import UpstreamError
 
 API_VERSION = b"2023-06-01"
 _VERSION = ((VERSION_HEADER, API_VERSION),)
 
 
-class Anthropic(Adapter):
+class Anthropic(errors.UsualErrors):
     """`now` gives the `created` of answers, which this dialect does not have."""
 
     dialect = "anthropic"
@@ -118,21 +116,10 @@ class Anthropic(Adapter):
         }
 
     @override
-    def read_error(
-        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
-    ) -> UpstreamError:
-        facts = errors.facts_in(body)
-        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
-
-    @override
     def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader:
         if native_of(call) is not None:
             return NativeStream(call, endpoint)
         return AnthropicStream(call, endpoint, int(self._now()))
-
-    @override
-    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
-        return request_id_of(endpoint, headers)
 
 
 def _betas_header(body: dict[str, Any]) -> CarriedHeaders:

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import override
 
 from routing.adapters import errors
-from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply
+from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply
 from routing.adapters.content import content_chars
 from routing.adapters.gemini.answers import (
     FAILURES,
@@ -27,12 +27,11 @@ from routing.adapters.gemini.request import build_body, request_path
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dumps, loads, text_of
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import gemini_usage, openai_usage_object
-from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.adapters.wire import quirks_of, request_headers
 from routing.core.catalog import Endpoint
-from routing.core.errors import UpstreamError
 
 
-class Gemini(Adapter):
+class Gemini(errors.UsualErrors):
     """`now` gives the `created` of answers, which this dialect does not have."""
 
     dialect = "gemini"
@@ -78,19 +77,8 @@ class Gemini(Adapter):
         )
 
     @override
-    def read_error(
-        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
-    ) -> UpstreamError:
-        facts = errors.facts_in(body)
-        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
-
-    @override
     def open_stream(self, call: ChatCall, endpoint: Endpoint) -> GeminiStream:
         return GeminiStream(call, endpoint, int(self._now()))
-
-    @override
-    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
-        return request_id_of(endpoint, headers)
 
 
 def _answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:

@@ -8,34 +8,22 @@ import msgspec
 from typing_extensions import override
 
 from routing.adapters import errors
-from routing.adapters.base import Adapter, ChatCall, Headers, StreamReader
+from routing.adapters.base import ChatCall, Headers, StreamReader
 from routing.adapters.forms import is_a_loss, refuse
 from routing.adapters.jsonio import BadJson, dict_of, loads
 from routing.adapters.quirks import Quirks
-from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.adapters.wire import quirks_of, request_headers
 from routing.core.catalog import Endpoint
-from routing.core.errors import UpstreamError
 from routing.core.pricing import quantities
 from routing.core.usage import Meter, Usage
 
 
-class WholeAnswers(Adapter):
+class WholeAnswers(errors.UsualErrors):
     """`build` and `read_reply` are left to each kind."""
-
-    @override
-    def read_error(
-        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
-    ) -> UpstreamError:
-        facts = errors.facts_in(body)
-        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
 
     @override
     def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader:
         refuse(endpoint, "stream", f"has no streams for requests of the kind {call.kind}")
-
-    @override
-    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
-        return request_id_of(endpoint, headers)
 
 
 def sent_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:

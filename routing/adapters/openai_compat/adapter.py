@@ -8,7 +8,7 @@ import msgspec
 from typing_extensions import override
 
 from routing.adapters import errors
-from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, Reply
+from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply
 from routing.adapters.content import content_chars
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.adapters.openai_compat.answers import (
@@ -23,13 +23,12 @@ from routing.adapters.openai_compat.request import build_body
 from routing.adapters.openai_compat.stream import OpenAIStream
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import openai_usage, provider_cost
-from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.adapters.wire import request_headers
 from routing.core.catalog import Endpoint
-from routing.core.errors import UpstreamError
 from routing.core.usage import Usage
 
 
-class OpenAICompat(Adapter):
+class OpenAICompat(errors.UsualErrors):
     dialect = "openai_compat"
 
     @override
@@ -69,19 +68,8 @@ class OpenAICompat(Adapter):
         )
 
     @override
-    def read_error(
-        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
-    ) -> UpstreamError:
-        facts = errors.facts_in(body)
-        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
-
-    @override
     def open_stream(self, call: ChatCall, endpoint: Endpoint) -> OpenAIStream:
         return OpenAIStream(call, endpoint)
-
-    @override
-    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
-        return request_id_of(endpoint, headers)
 
 
 _BROKEN_OFF = {"error": {"message": "The provider broke the answer off.", "code": "error_finish"}}

@@ -7,7 +7,7 @@ from typing import Any
 from typing_extensions import override
 
 from routing.adapters import errors
-from routing.adapters.base import Adapter, BuiltRequest, ChatCall, Headers, NativeCall, Reply
+from routing.adapters.base import BuiltRequest, ChatCall, Headers, NativeCall, Reply
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, list_of, text_of
 from routing.adapters.openai_compat.answers import tier_word
 from routing.adapters.openai_responses.answers import (
@@ -17,7 +17,7 @@ from routing.adapters.openai_responses.answers import (
     responses_usage,
 )
 from routing.adapters.openai_responses.stream import ResponsesReader
-from routing.adapters.wire import quirks_of, request_headers, request_id_of
+from routing.adapters.wire import quirks_of, request_headers
 from routing.core.catalog import Endpoint
 from routing.core.errors import FailureClass, UpstreamError
 
@@ -26,7 +26,7 @@ SEALED_THOUGHTS = "reasoning.encrypted_content"
 CACHE_MARK = "cache_control"
 
 
-class OpenAIResponses(Adapter):
+class OpenAIResponses(errors.UsualErrors):
     """For requests that came in this dialect: nothing is ever translated into it."""
 
     dialect = DIALECT
@@ -63,19 +63,8 @@ class OpenAIResponses(Adapter):
         )
 
     @override
-    def read_error(
-        self, endpoint: Endpoint, status: int, headers: Headers, body: bytes
-    ) -> UpstreamError:
-        facts = errors.facts_in(body)
-        return errors.refused(facts, status, quirks_of(endpoint), headers=headers, body=body)
-
-    @override
     def open_stream(self, call: ChatCall, endpoint: Endpoint) -> ResponsesReader:
         return ResponsesReader(call, endpoint)
-
-    @override
-    def request_id_of(self, endpoint: Endpoint, headers: Headers) -> str:
-        return request_id_of(endpoint, headers)
 
 
 def _body(

@@ -273,8 +273,3 @@ def test_empty_deltas_and_deltas_of_other_kinds_say_nothing() -> None:
         event = {"type": "content_block_delta", "index": 0, "delta": delta}
         assert reader.feed(b"data: " + json.dumps(event).encode() + b"\n\n") == b""
     assert not reader.content_started
-
-
-def test_the_providers_request_id_is_read() -> None:
-    endpoint = endpoint_of("anthropic", "c", request_id_headers=("request-id",))
-    assert adapter_of(endpoint).request_id_of(endpoint, [(b"request-id", b"req_1")]) == "req_1"

@@ -258,11 +258,6 @@ def test_a_second_finish_reason_is_passed_over() -> None:
     assert out.count(b'"finish_reason":"stop"') == 1
 
 
-def test_there_is_no_request_id_where_the_record_names_none() -> None:
-    endpoint = endpoint_of("gemini", "g", request_id_headers=())
-    assert adapter_of(endpoint).request_id_of(endpoint, [(b"x-request-id", b"a")]) == ""
-
-
 # --- probabilities of tokens ---------------------------------------------------------------------
 
 PROBABLE = {

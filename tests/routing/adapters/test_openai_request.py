@@ -337,20 +337,3 @@ def test_a_provider_without_a_credential_gets_no_authorization() -> None:
 def test_a_lone_surrogate_in_a_prompt_survives() -> None:
     messages = [{"role": "user", "content": "a\ud83d"}]
     assert sent_body(plain_endpoint(), messages=messages)["messages"] == messages
-
-
-@pytest.mark.parametrize(
-    ("names", "headers", "expected"),
-    [
-        (("x-request-id",), [(b"x-request-id", b"a")], "a"),
-        (("Inference-Id", "x-request-id"), [(b"x-request-id", b"a"), (b"inference-id", b"b")], "b"),
-        (("inference-id", "x-request-id"), [(b"x-request-id", b"a")], "a"),
-        (("x-request-id",), [(b"x-request-id", b"a" * 500)], "a" * 200),
-        ((), [(b"x-request-id", b"a")], ""),
-    ],
-)
-def test_the_providers_request_id_is_taken_from_the_first_header_that_has_one(
-    names: tuple[str, ...], headers: list[tuple[bytes, bytes]], expected: str
-) -> None:
-    endpoint = plain_endpoint(request_id_headers=names)
-    assert ADAPTERS["openai_compat"].request_id_of(endpoint, headers) == expected

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from routing.adapters import wire
+from routing.adapters.base import Headers, header
 from routing.adapters.quirks import PLAIN, Quirks
-from routing.adapters.wire import forget_headers, request_headers
-from tests.routing.adapters.support import adapter_of, call_of, endpoint_of
+from routing.adapters.wire import forget_headers, request_headers, request_id_in
+from routing.core.catalog import Endpoint
+from tests.routing.adapters.support import adapter_of, call_of, endpoint_of, plain_endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,28 @@ def test_kept_headers_are_bounded_and_can_be_forgotten() -> None:
     assert after is not before
 
 
+def request_id(endpoint: Endpoint, headers: Headers) -> str:
+    return request_id_in(endpoint, lambda line: header(headers, line[1:-2]))
+
+
+@pytest.mark.parametrize(
+    ("names", "headers", "expected"),
+    [
+        (("x-request-id",), [(b"x-request-id", b"a")], "a"),
+        (("Inference-Id", "x-request-id"), [(b"x-request-id", b"a"), (b"inference-id", b"b")], "b"),
+        (("inference-id", "x-request-id"), [(b"x-request-id", b"a")], "a"),
+        (("x-request-id",), [(b"x-request-id", b"a" * 500)], "a" * 200),
+        ((), [(b"x-request-id", b"a")], ""),
+    ],
+)
+def test_the_providers_request_id_is_taken_from_the_first_header_that_has_one(
+    names: tuple[str, ...], headers: list[tuple[bytes, bytes]], expected: str
+) -> None:
+    endpoint = plain_endpoint(request_id_headers=names)
+    assert request_id(endpoint, headers) == expected
+
+
 def test_an_empty_request_id_is_passed_over_for_the_next_header_that_has_one() -> None:
     endpoint = endpoint_of("acme", request_id_headers=("First", "second"))
     headers = [(b"first", b""), (b"first", b"late"), (b"second", b"found")]
-    assert [wire.request_id_of(endpoint, headers) for _ in range(2)] == ["found", "found"]
+    assert [request_id(endpoint, headers) for _ in range(2)] == ["found", "found"]
