@@ -29,6 +29,8 @@ class EventStream(ABC):
     `usage` stays what the provider said.
     """
 
+    most_event_bytes = sse.MAX_EVENT_BYTES
+
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         self.content_started = False
         self.answer_started = False
@@ -45,7 +47,7 @@ class EventStream(ABC):
         self.note: NoteUsage | None = None
         self._call = call
         self._quirks: Quirks = endpoint.provider.quirks
-        self._splitter = sse.FrameSplitter()
+        self._splitter = sse.FrameSplitter(self.most_event_bytes)
         self._head = b""  # the first bytes, as long as no frame was found in them
         self._saw_frame = False
 
@@ -75,7 +77,7 @@ class EventStream(ABC):
             if self._is_over():
                 break
         if self._splitter.overflow and not self._is_over():
-            self._fail("event_too_large", "The provider sent an event of more than 1 MiB.")
+            self._too_large()
         return b"".join(out)
 
     def _take(self, frame: sse.Frame) -> bytes:
@@ -141,6 +143,12 @@ class EventStream(ABC):
     def _fail(self, code: str, message: str) -> bytes:
         self.error = BrokenAnswer(code, message)
         return b""
+
+    def _too_large(self) -> bytes:
+        most_mib = self.most_event_bytes // 2**20
+        return self._fail(
+            "event_too_large", f"The provider sent an event of more than {most_mib} MiB."
+        )
 
     def _truncated(self) -> bytes:
         return self._fail(

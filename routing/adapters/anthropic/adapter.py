@@ -25,7 +25,7 @@ from routing.adapters.anthropic.native import (
     native_body,
     native_of,
 )
-from routing.adapters.anthropic.native_stream import NativeStream
+from routing.adapters.anthropic.native_stream import MessagesReader
 from routing.adapters.anthropic.request import betas_of, build_body, model_path
 from routing.adapters.base import (
     BuiltRequest,
@@ -118,7 +118,7 @@ class Anthropic(errors.UsualErrors):
     @override
     def open_stream(self, call: ChatCall, endpoint: Endpoint) -> StreamReader:
         if native_of(call) is not None:
-            return NativeStream(call, endpoint)
+            return MessagesReader(call, endpoint)
         return AnthropicStream(call, endpoint, int(self._now()))
 
 

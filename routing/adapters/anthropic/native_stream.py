@@ -1,75 +1,38 @@
-"""The provider's own event stream, passed on byte for byte while its events are read."""
+"""A provider's own Messages stream."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from typing_extensions import override
 
-from routing.adapters import sse
 from routing.adapters.anthropic.answers import CumulativeUsage, finish_word
 from routing.adapters.anthropic.native import block_chars
 from routing.adapters.anthropic.thoughts import THOUGHTS
 from routing.adapters.base import ChatCall
-from routing.adapters.jsonio import dict_of, dumps, loads, text_of
-from routing.adapters.stream import EventStream
+from routing.adapters.jsonio import dict_of, dumps, text_of
+from routing.adapters.native_stream import NativeStream
 from routing.adapters.usage import anthropic_usage
-from routing.adapters.whole_events import WholeEvents
 from routing.core.catalog import Endpoint
 
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-_DATA_LINE = re.compile(rb"(?:\A|[\r\n])data:")
 
 
-class NativeStream(EventStream):
-    """Whole events only: what a client got can be followed by an event of ours at any time."""
-
+class MessagesReader(NativeStream):
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         super().__init__(call, endpoint)
-        self.is_native = True
-        self._events = WholeEvents()
         self._usage = CumulativeUsage()
         self._saw_stop = False
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        if self._is_over():
-            return b""
-        passed = []
-        for event in self._events.feed(data):
-            super().feed(event)
-            if self.error is not None:
-                break
-            passed.append(event)
-            if self.done:
-                break
-        if len(self._events.rest) > sse.MAX_EVENT_BYTES and not self._is_over():
-            self._fail("event_too_large", "The provider sent an event of more than 1 MiB.")
-        return b"".join(passed)
+    def _owed(self) -> bytes:
+        return b"" if self._saw_stop else MESSAGE_STOP
 
     @override
-    def close(self) -> bytes:
-        if self._is_over():
-            return b""
-        rest = bytes(self._events.rest)
-        super().feed(rest)
-        super().close()
-        if self.error is not None:
-            return b""
-        last = rest + b"\n\n" if _DATA_LINE.search(rest) else b""  # of a name alone none is made
-        return last if self._saw_stop else last + MESSAGE_STOP
-
-    @override
-    def _on_frame(self, frame: sse.Frame) -> bytes:
-        event = dict_of(loads(frame.data))
-        kind = text_of(event.get("type")) or frame.name.decode("utf-8", "replace")
-        if kind == "error" or event.get("error"):
-            return self._refuse(event)
+    def _on_event(self, kind: str, event: dict[str, Any]) -> None:
         handler = _HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
-        return b""
 
     def _on_message_start(self, event: dict[str, Any]) -> None:
         message = dict_of(event.get("message"))
@@ -112,20 +75,11 @@ class NativeStream(EventStream):
     def _ended(self) -> bool:
         return bool(self.finish_reason)
 
-    @override
-    def _finish(self) -> bytes:
-        self.done = True
-        return b""
-
-    @override
-    def _usage_chunk(self, shown: dict[str, Any]) -> bytes:
-        return b""  # usage is in the provider's own events
-
 
 _HANDLERS = {
-    "message_start": NativeStream._on_message_start,
-    "content_block_start": NativeStream._on_block_start,
-    "content_block_delta": NativeStream._on_delta,
-    "message_delta": NativeStream._on_message_delta,
-    "message_stop": NativeStream._on_message_stop,
+    "message_start": MessagesReader._on_message_start,
+    "content_block_start": MessagesReader._on_block_start,
+    "content_block_delta": MessagesReader._on_delta,
+    "message_delta": MessagesReader._on_message_delta,
+    "message_stop": MessagesReader._on_message_stop,
 }

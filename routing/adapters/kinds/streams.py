@@ -17,7 +17,6 @@ from routing.adapters.stream import EventStream
 from routing.core.catalog import Endpoint
 from routing.core.usage import Meter, Usage
 
-MAX_EVENT_BYTES = 32 * 2**20  # a picture in base64 is one event
 EVENT_STREAM = b"text/event-stream"
 DONE = b"[DONE]"
 
@@ -25,10 +24,11 @@ DONE = b"[DONE]"
 class KindStream(EventStream):
     """A subclass says what an event means (`_on_event`), and calls `_end_with` at the last one."""
 
+    most_event_bytes = 32 * 2**20  # a picture in base64 is one event
+
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         super().__init__(call, endpoint)
         self._endpoint = endpoint
-        self._splitter = sse.FrameSplitter(MAX_EVENT_BYTES)
 
     @override
     def _on_frame(self, frame: sse.Frame) -> bytes:

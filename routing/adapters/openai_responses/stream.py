@@ -1,4 +1,4 @@
-"""The provider's own event stream, passed on byte for byte while its events are read."""
+"""A provider's own stream of a response."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from typing_extensions import override
 
-from routing.adapters import sse
 from routing.adapters.base import ChatCall
-from routing.adapters.jsonio import dict_of, dumps, loads, text_of
+from routing.adapters.jsonio import dict_of, dumps, text_of
+from routing.adapters.native_stream import NativeStream
 from routing.adapters.openai_compat.answers import tier_word
 from routing.adapters.openai_responses.answers import (
     finish_word,
@@ -18,8 +18,6 @@ from routing.adapters.openai_responses.answers import (
     responses_usage,
     with_searches,
 )
-from routing.adapters.stream import EventStream
-from routing.adapters.whole_events import WholeEvents
 from routing.core.catalog import Endpoint
 
 Event = dict[str, Any]
@@ -29,55 +27,20 @@ _THOUGHTS = ("response.reasoning_text.delta", "response.reasoning_summary_text.d
 _QUIET = frozenset({"message", "reasoning"})  # items that say nothing when they are opened
 
 
-class ResponsesReader(EventStream):
-    """Whole events only: what a client got can be followed by an event of ours at any time."""
+class ResponsesReader(NativeStream):
+    most_event_bytes = MAX_EVENT_BYTES
 
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         super().__init__(call, endpoint)
-        self.is_native = True
-        self._splitter = sse.FrameSplitter(MAX_EVENT_BYTES)
-        self._events = WholeEvents()
         self._searches = 0
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        if self._is_over():
-            return b""
-        passed = []
-        for event in self._events.feed(data):
-            super().feed(event)
-            if self.error is not None:
-                break
-            passed.append(event)
-            if self.done:
-                break
-        if len(self._events.rest) > MAX_EVENT_BYTES and not self._is_over():
-            self._fail("event_too_large", "The provider sent an event of more than 32 MiB.")
-        return b"".join(passed)
-
-    @override
-    def close(self) -> bytes:
-        if self._is_over():
-            return b""
-        rest = bytes(self._events.rest)
-        super().feed(rest)
-        super().close()
-        if self.error is not None:
-            return b""
-        return rest + b"\n\n" if rest.strip() else b""
-
-    @override
-    def _on_frame(self, frame: sse.Frame) -> bytes:
-        event = dict_of(loads(frame.data))
-        kind = text_of(event.get("type")) or frame.name.decode("utf-8", "replace")
-        if kind == "error" or event.get("error"):
-            return self._refuse(event)
+    def _on_event(self, kind: str, event: Event) -> None:
         handler = _HANDLERS.get(kind)
         if handler is not None:
             handler(self, event)
         elif kind.endswith((".delta", ".partial_image")):
             self._on_delta(event, is_answer=kind not in _THOUGHTS)
-        return b""
 
     def _on_delta(self, event: Event, *, is_answer: bool) -> None:
         size = len(text_of(event.get("delta")))
@@ -119,15 +82,6 @@ class ResponsesReader(EventStream):
     @override
     def _ended(self) -> bool:
         return False  # only its own last event ends a response
-
-    @override
-    def _finish(self) -> bytes:
-        self.done = True
-        return b""
-
-    @override
-    def _usage_chunk(self, shown: dict[str, Any]) -> bytes:
-        return b""  # usage is in the provider's own events
 
 
 _HANDLERS: dict[str, Callable[[ResponsesReader, Event], None]] = {

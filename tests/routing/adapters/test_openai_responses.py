@@ -319,6 +319,7 @@ def test_an_image_of_many_megabytes_passes_and_an_event_without_end_does_not() -
     endless.feed(b"data: " + b"A" * (MAX_EVENT_BYTES + 1))
     assert isinstance(endless.error, UpstreamError)
     assert endless.error.code == "event_too_large"
+    assert "more than 32 MiB" in str(endless.error)
 
 
 @pytest.mark.parametrize(

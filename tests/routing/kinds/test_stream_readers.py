@@ -193,3 +193,11 @@ def test_events_become_the_sound_they_hold() -> None:
     assert reader.close() == b""
     assert (reader.done, reader.sound_type) == (True, b"audio/mpeg")
     assert (reader.usage.input_total, reader.usage.output_total) == (3, 40)
+
+
+def test_a_picture_without_end_is_refused_by_the_limit_that_pictures_have() -> None:
+    reader = reader_of("image")
+    reader.feed(b"data: " + b"A" * 2**25)
+    assert reader.error is not None
+    assert reader.error.code == "event_too_large"
+    assert "more than 32 MiB" in str(reader.error)
