@@ -39,6 +39,16 @@ _WORDS = {
     "reasoning.summary": ("auto", "concise", "detailed"),
     "reasoning.effort": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
 }
+INCLUDABLE = (
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+)
 _TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 MOST_METADATA, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 
@@ -60,9 +70,19 @@ def check_settings(body: Body) -> None:
         value = dict_of(body.get(outer)).get(inner) if inner else body.get(outer)
         if value is not None and value not in words_allowed:
             raise refusal(name, f"'{name}' must be one of {', '.join(words_allowed)}")
-    if not all(isinstance(name, str) for name in body.get("include") or ()):
-        raise refusal("include", "'include' must be a list of strings", "invalid_type")
+    _check_include(body.get("include") or [])
     _check_metadata(body.get("metadata") or {})
+
+
+def _check_include(include: list[Any]) -> None:
+    for i, name in enumerate(include):
+        if not isinstance(name, str):
+            raise refusal("include", "'include' must be a list of strings", "invalid_type")
+        if name not in INCLUDABLE:
+            raise refusal(
+                f"include[{i}]",
+                f"'include' does not take {name[:80]!r}, only {', '.join(INCLUDABLE)}",
+            )
 
 
 def _check_metadata(metadata: Body) -> None:

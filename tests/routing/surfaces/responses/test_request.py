@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from openai.types.responses import ResponseIncludable
 
 from routing.core.errors import HubError
 from tests.routing.surfaces.responses.support import TOOL, request, voice_of
@@ -367,6 +368,7 @@ def test_what_chat_has_no_word_for_is_named(sent: dict[str, Any], named: str) ->
         ({"truncation": "middle"}, "truncation"),
         ({"metadata": {"a": 1}}, "metadata"),
         ({"include": [1]}, "include"),
+        ({"include": ["reasoning.encrypted_content", "x"]}, "include[1]"),
         ({"stream": "yes"}, "stream"),
     ],
 )
@@ -374,6 +376,14 @@ def test_what_cannot_be_done_is_refused_by_name(sent: dict[str, Any], param: str
     error = refused(**{"input": "hello", **sent})
     assert error.param == param
     assert error.should_retry is False
+
+
+def test_who_asks_to_include_what_nobody_knows_is_told_what_can_be_included() -> None:
+    known = get_args(ResponseIncludable)
+    assert voice_of("hi", include=list(known)).native.body["include"] == list(known)
+    message = refused(include=["thoughts"]).message
+    assert "'thoughts'" in message
+    assert [name for name in known if name not in message] == []
 
 
 def test_who_sends_a_chat_request_is_told_of_the_right_field() -> None:
