@@ -99,6 +99,15 @@ def endpoint_of(record: Record, base_url: str = "", number: int = 1, **quirks: A
     )
 
 
+def endpoints_of(simulator: ThreadedSimulator, *chat_models: str) -> list[Endpoint]:
+    """All that is not chat, and the chat models that are named as their providers do."""
+    return [
+        endpoint_of(record, simulator.base_url(record["provider"]), number)
+        for number, record in enumerate(records("endpoints"), 1)
+        if kind_of(record) != "chat" or record["upstream_model"] in chat_models
+    ]
+
+
 def call_of(kind: str, upload: Upload | None = None, **body: Any) -> ChatCall:
     return ChatCall(
         {"model": "asked", **body}, stream=False, wants_usage=False, kind=kind, upload=upload

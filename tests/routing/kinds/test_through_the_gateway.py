@@ -7,7 +7,6 @@ import base64
 import struct
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from random import Random
 from typing import Any
 
 import httpx
@@ -15,56 +14,29 @@ import orjson
 import pytest
 from openai import AsyncOpenAI, BadRequestError
 
-from routing.core.deadlines import Deadlines
 from routing.core.kinds import KINDS
 from routing.core.pricing import CostStatus
 from routing.core.record import Outcome
-from routing.gateway.app import GatewayApp
-from routing.gateway.service import Gateway, GatewaySettings
-from routing.gateway.upstream.guard import AllowList
-from routing.gateway.upstream.registry import make_upstream
 from routing.simulator.server import ThreadedSimulator
 from tests.routing.factories import policy
-from tests.routing.gateway.scripted import PEPPER, TOKEN, MemorySpool, Snapshots
-from tests.routing.kinds.support import endpoint_of, kind_of, records, wav
+from tests.routing.gateway.played import AUTH, PlayedHub
+from tests.routing.gateway.scripted import TOKEN
+from tests.routing.kinds.support import endpoints_of, wav
 
 BGE = "BAAI/bge-m3"  # at novita and at ovhcloud
 RULES = policy(objective="ordered", order=("novita", "fireworks", "ovhcloud", "openai", "groq"))
 
 
-class Hub:
+class Hub(PlayedHub):
     def __init__(self, simulator: ThreadedSimulator) -> None:
-        endpoints = [
-            endpoint_of(record, simulator.base_url(record["provider"]), number)
-            for number, record in enumerate(records("endpoints"), 1)
-            if kind_of(record) != "chat" or record["upstream_model"] == "gpt-4o-mini"
-        ]
-        self.simulator = simulator
-        self.spool = MemorySpool()
-        self.gateway = Gateway(
-            snapshots=Snapshots(endpoints, RULES),
-            upstream=make_upstream("fast", AllowList.parse(["127.0.0.1"])),
-            spool=self.spool,
-            settings=GatewaySettings(pepper=PEPPER, tick_s=0.02, deadlines=Deadlines(total_s=10)),
-            rng=Random(3),
-        )
-        transport = httpx.ASGITransport(GatewayApp(self.gateway))
-        http = httpx.AsyncClient(transport=transport)
-        self.http = http
+        super().__init__(simulator, endpoints_of(simulator, "gpt-4o-mini"), RULES)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app()))
         self.client = AsyncOpenAI(
-            api_key=TOKEN.decode(), base_url="http://hub/v1", http_client=http, max_retries=0
+            api_key=TOKEN.decode(), base_url="http://hub/v1", http_client=self.http, max_retries=0
         )
 
     async def post(self, path: str, **body: Any) -> httpx.Response:
-        headers = {"authorization": f"Bearer {TOKEN.decode()}"}
-        return await self.http.post(f"http://hub/v1{path}", json=body, headers=headers)
-
-    def cost(self) -> Decimal:
-        return sum((finish.cost_usd for finish in self.spool.finishes), Decimal(0))
-
-    def billed(self) -> Decimal:
-        """By the providers' own books."""
-        return sum((Decimal(row.cost_usd) for row in self.simulator.journal()), Decimal(0))
+        return await self.http.post(f"http://hub/v1{path}", json=body, headers=AUTH)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ async def test_an_answer_is_the_providers_but_for_the_ids(hub: LiveHub) -> None:
     assert response["service_tier"] == "priority"
     assert response["truncation"] == "auto"
     assert response["store"] is True
-    assert hub.booked() == hub.billed() > 0
+    assert hub.cost() == hub.billed() > 0
 
 
 async def test_a_stream_tells_every_event_of_the_provider(hub: LiveHub) -> None:
@@ -115,7 +115,7 @@ async def test_a_stream_tells_every_event_of_the_provider(hub: LiveHub) -> None:
     assert done == last["output"]
     assert {e["response"]["id"] for e in events if "response" in e} == {last["id"]}
     assert last["store"] is True
-    assert hub.booked() == hub.billed() > 0
+    assert hub.cost() == hub.billed() > 0
 
 
 async def test_openais_client_reads_the_stream(hub: LiveHub) -> None:
@@ -169,7 +169,7 @@ async def test_what_is_booked_is_what_the_provider_bills(
 ) -> None:
     for _ in range(2):  # the second time some of it may be cached
         await hub.post(**body, stream=stream)
-    assert hub.booked() == hub.billed() > 0
+    assert hub.cost() == hub.billed() > 0
     assert {one.outcome for one in hub.spool.finishes} == {Outcome.OK}
     row, usage = hub.simulator.journal()[-1], hub.finish.usage
     assert usage.input_total == row.input_tokens
@@ -336,7 +336,7 @@ async def test_a_refusal_of_the_provider_reaches_the_client(hub: LiveHub) -> Non
     answer = await hub.post(max_output_tokens=5)
     assert answer.status_code == 400
     assert "Expected a value >= 16" in answer.json()["error"]["message"]
-    assert hub.booked() == 0
+    assert hub.cost() == 0
 
 
 # --- streams that break ----------------------------------------------------------------------
@@ -388,7 +388,7 @@ async def test_other_ways_to_write_the_stream_are_read_alike(hub: LiveHub, fault
         async with asked as stream:
             final = await stream.get_final_response()
     assert final.output_text
-    assert hub.booked() == hub.billed()
+    assert hub.cost() == hub.billed()
 
 
 async def test_the_decision_tells_who_was_left_out_and_why(hub: LiveHub) -> None:
