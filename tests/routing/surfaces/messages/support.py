@@ -27,6 +27,9 @@ TOOL = {
     "description": "Temperature of a city",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
+EPHEMERAL = {"type": "ephemeral", "ttl": "1h"}
+HI = {"role": "user", "content": "hi"}
+PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
 _EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 
 
@@ -36,6 +39,18 @@ def voice_of(**more: Any) -> MessagesVoice:
 
 def chat_of(**more: Any) -> dict[str, Any]:
     return voice_of(**more).chat
+
+
+def user(*blocks: Any) -> dict[str, Any]:
+    return {"role": "user", "content": list(blocks)}
+
+
+def assistant(*blocks: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": list(blocks)}
+
+
+def text(words: str, **more: Any) -> dict[str, Any]:
+    return {"type": "text", "text": words, **more}
 
 
 # --- what chat answers -------------------------------------------------------------------------
