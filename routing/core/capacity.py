@@ -28,6 +28,7 @@ BURST_RISE = 1.0  # requests, each time the plateau is passed without a 429
 ONE_FALL_S = 1.0  # refusals of so short a time are one and the same
 FIRST_REST_S = 1.0  # after a refusal that names no time; doubled while only refusals follow
 LONGEST_REST_S = 60.0
+MOST_DOUBLINGS = 6  # reach the longest rest
 
 
 class LearnedCap:
@@ -85,7 +86,7 @@ class LearnedCap:
             if self._won:
                 self._fall()
             self._fell_at = now
-            self._refusals += 1
+            self._refusals = min(self._refusals + 1, MOST_DOUBLINGS + 1)
         self._level, self._at = min(self._level_at(now), 0.0), now
         self._shut(now)
         return min(FIRST_REST_S * 2.0 ** (self._refusals - 1), LONGEST_REST_S)
