@@ -27,6 +27,7 @@ ACCEPTED_FACTOR = 2.0  # such tries may be this many times those that succeed
 REFUSALS_TO_REST = 3
 REFUSED_REST_S = 60.0
 LONGEST_COOLDOWN_S = 60.0
+MOST_EJECTIONS = int(LONGEST_EJECTION_S / FIRST_EJECTION_S)  # more would not lengthen it
 
 
 class BreakerState(StrEnum):
@@ -42,8 +43,10 @@ class Breaker:
     __slots__ = (
         "_clean_since",
         "_consecutive",
+        "_deaf_until",
         "_ejections",
         "_heard_at",
+        "_is_hearsay",
         "_next_probe_at",
         "_probe_started",
         "_probe_wins",
@@ -78,6 +81,8 @@ class Breaker:
         self.probe_every_s = PROBE_EVERY_S  # longer where processes take turns
         self._next_probe_at = -inf
         self._heard_at = -inf  # when that happened which was heard of last
+        self._is_hearsay = False  # it is tried because it recovered elsewhere
+        self._deaf_until = -inf  # what recovered elsewhere did not recover from here
         self._clean_since = 0.0
         self._window: deque[_Second] = deque()
         self.is_calm = True  # closed, and a success would change nothing
@@ -224,7 +229,7 @@ class Breaker:
             return
         self._heard_at = at
         self.last_failure_at = max(self.last_failure_at, at)
-        self._ejections = max(self._ejections, ejections)
+        self._ejections = min(max(self._ejections, ejections), MOST_EJECTIONS)
         was_closed, self.is_calm = self.state is BreakerState.CLOSED, False
         self._clean_since = now
         if was_closed:
@@ -237,11 +242,16 @@ class Breaker:
             self.open_until = now
 
     def hear_closed(self, now: float, at: float) -> None:
-        """It recovered elsewhere at the moment `at`: one success of our own is enough then."""
-        if at <= self._heard_at or at < self.last_failure_at:
+        """It recovered elsewhere at the moment `at`: one success of our own is enough then.
+
+        Where such a try failed here, no other is made on hearsay until its time out is over: an
+        endpoint may be out of reach for one process alone.
+        """
+        if at <= self._heard_at or at < self.last_failure_at or now < self._deaf_until:
             return
         self._heard_at = at
         if self.state is not BreakerState.CLOSED:
+            self._is_hearsay = True
             self.open_until = min(self.open_until, now)
             self._next_probe_at = -inf
             self._probe_wins = SUCCESSES_TO_CLOSE - 1
@@ -271,9 +281,11 @@ class Breaker:
         return sum(one.failures for one in seconds), sum(one.successes for one in seconds)
 
     def _eject(self, now: float, jitter: float, reason: str) -> None:
-        self._ejections += 1
-        length = min(FIRST_EJECTION_S * self._ejections, LONGEST_EJECTION_S)
+        self._ejections = min(self._ejections + 1, MOST_EJECTIONS)
+        length = FIRST_EJECTION_S * self._ejections
         self.open_until = max(self.open_until, now + length * (1 + JITTER_SHARE * jitter))
+        if self._is_hearsay:
+            self._deaf_until, self._is_hearsay = self.open_until, False
         self.state = BreakerState.OPEN
         self.turned_at = now
         self.reason = reason
@@ -283,6 +295,7 @@ class Breaker:
     def _close(self, now: float) -> None:
         self.state = BreakerState.CLOSED
         self.turned_at = now
+        self._is_hearsay = False
         self._window.clear()
         self._probe_wins = 0
         self._clean_since = now

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.core.breaker import PROBE_EVERY_S, Breaker, BreakerState
+from routing.core.breaker import (
+    FORGIVE_AFTER_S,
+    MOST_EJECTIONS,
+    PROBE_EVERY_S,
+    Breaker,
+    BreakerState,
+)
 from routing.core.errors import FailureClass
 from routing.core.health import HALF_LIFE_S, HealthBook
 from tests.routing.factories import endpoint, stats
@@ -246,3 +252,20 @@ def test_processes_that_take_turns_probe_less_often_each() -> None:
     assert not breaker.allows(18.9)
     assert breaker.next_release(15.2) == 19.0
     assert breaker.allows(19.0)
+
+
+def test_after_a_day_of_failures_it_is_forgiven_within_minutes() -> None:
+    """Ejections are counted as far as they make it longer, so that a long outage leaves no grudge."""
+    breaker, now = failed(5), 0.0
+    while now < 86_400.0:
+        now = breaker.open_until
+        assert breaker.on_start(now)
+        breaker.on_failure(now, 0.0)
+    assert breaker.ejections == MOST_EJECTIONS
+    now = breaker.open_until
+    for _ in range(2):
+        assert breaker.on_start(now)
+        breaker.on_success(now)
+        now += PROBE_EVERY_S
+    breaker.on_success(now + (MOST_EJECTIONS + 1) * FORGIVE_AFTER_S)
+    assert breaker.ejections == 0

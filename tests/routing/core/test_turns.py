@@ -284,3 +284,31 @@ def test_within_a_round_all_processes_agree_that_it_is_down() -> None:
         if one is not processes[2]:
             one.hears(news, 100.0 + ROUND_S, age_s=0.05)
     assert not any(one.allows(104.0) for one in processes)
+
+
+@pytest.mark.parametrize("request_every_s", [0.05, 0.5, 2.0, 5.0])
+def test_what_one_process_alone_cannot_reach_is_tried_there_ever_less_and_left_to_the_others(
+    request_every_s: float,
+) -> None:
+    """Each recovery that the others tell is believed once, not once more after it proved wrong."""
+    cut_off, well = Process(1), Process(2)
+    tries = turned_away = requests = 0
+    next_at = 100.0
+    for tick in range(2000, 26_000):
+        at = tick / 20
+        if tick % 10 == 0 and cut_off.allows(at) and cut_off.book.on_start(1, at + cut_off.ahead_s):
+            cut_off.fails(at)
+            tries += 1
+        if at >= next_at:
+            next_at += request_every_s
+            requests += 1
+            if well.allows(at) and well.book.on_start(1, at + well.ahead_s):
+                well.book.on_success(1, at + well.ahead_s, 100.0, 50.0)
+            else:
+                turned_away += 1
+        for one, other in ((cut_off, well), (well, cut_off)):
+            if one.turns.has_news or tick % 40 == 0:
+                other.hears(one.told(at), at, age_s=0.01)
+    assert tries < 30  # in twenty minutes
+    assert turned_away <= requests * 0.02
+    assert well.state() is BreakerState.CLOSED
