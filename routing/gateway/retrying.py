@@ -23,6 +23,7 @@ LONGEST_WAIT_S = 5.0  # of a Retry-After that is waited for; a longer one is the
 RETRY_SHARE = 0.1  # of the outcomes of an endpoint that fails
 RETRIES_PER_S = 1.0  # at least
 BUDGET_WINDOW_S = 10.0
+QUIET_WORTH = BUDGET_WINDOW_S * RETRIES_PER_S
 # Dear, and hardly ever silent by accident.
 NEVER_TWICE = frozenset({IMAGE, SPEECH, TRANSCRIPTION, TRANSLATION})
 
@@ -69,16 +70,17 @@ class RetryBudget:
     def __init__(self, now: float, outcomes: int) -> None:
         self._at = now
         self._outcomes = outcomes
-        self._tokens = BUDGET_WINDOW_S * RETRIES_PER_S
+        self._tokens = QUIET_WORTH
 
     def take(self, now: float, outcomes: int) -> bool:
         elapsed = max(now - self._at, 0.0)
         earned = max(RETRY_SHARE * (outcomes - self._outcomes), RETRIES_PER_S * elapsed)
-        if elapsed <= BUDGET_WINDOW_S:
-            self._tokens += earned
+        if elapsed <= BUDGET_WINDOW_S:  # what was saved beyond a quiet window's worth fades
+            saved = max(self._tokens * (1.0 - elapsed / BUDGET_WINDOW_S), QUIET_WORTH)
+            self._tokens = min(self._tokens, saved) + earned
         else:  # what was earned longer ago is gone
             in_window = earned / elapsed * BUDGET_WINDOW_S
-            self._tokens = max(BUDGET_WINDOW_S * RETRIES_PER_S, in_window)
+            self._tokens = max(QUIET_WORTH, in_window)
         self._at, self._outcomes = now, outcomes
         if self._tokens < 1.0:
             return False

@@ -377,6 +377,12 @@ def test_a_budget_is_a_tenth_of_the_outcomes_and_at_least_one_a_second() -> None
     assert sum(busy.take(3600.0, 5000) for _ in range(1000)) == 10
 
 
+def test_a_budget_that_is_hardly_used_saves_nothing_up_for_a_storm() -> None:
+    budget = RetryBudget(0.0, 0)
+    assert all(budget.take(n * 9.0, n) for n in range(1, 200))
+    assert sum(budget.take(199 * 9.0, 199) for _ in range(1000)) <= 20
+
+
 # --- the last endpoint ---------------------------------------------------------------------------------
 
 
