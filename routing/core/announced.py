@@ -31,12 +31,11 @@ class AnnouncedRoom:
         self._told_at = 0.0
 
     def tell(self, allowances: Sequence[Allowance], now: float) -> bool:
-        """True where it closed or opened."""
+        """True where it closed or opened. Limits that are told of no more are over."""
+        limits = {one.name: self._limits.get(one.name) or _Limit() for one in allowances}
         for one in allowances:
-            limit = self._limits.get(one.name)
-            if limit is None:
-                limit = self._limits[one.name] = _Limit()
-            limit.tell(one, now)
+            limits[one.name].tell(one, now)
+        self._limits = limits
         self._told_at = now
         return self._settle(now)
 

@@ -9,6 +9,7 @@ what. A reset is a duration (`6m0s`, `120ms`), a number of seconds, or an instan
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Sequence
 
@@ -65,9 +66,10 @@ def _allowance(key: tuple[str, str], fields: dict[str, bytes], wall_s: float) ->
 
 def _number(value: bytes | None) -> float | None:
     try:
-        return None if value is None else float(value)
+        number = math.nan if value is None else float(value)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def reset_s(value: bytes | None, wall_s: float) -> float | None:

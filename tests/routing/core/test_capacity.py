@@ -201,3 +201,20 @@ def test_plenty_of_room_is_forgotten_about() -> None:
     assert capacity.tell([], 6.0)
     assert capacity.is_open(6.0)
     assert not capacity.take(6.0)
+
+
+def test_a_quota_that_is_used_up_for_a_day_goes_on_resting_the_endpoint() -> None:
+    cap = LearnedCap(4.0, 0.0)
+    rests = [cap.on_refusal(n * 1.5) for n in range(60_000)]
+    assert rests[-1] == LONGEST_REST_S
+
+
+def test_limits_that_are_told_of_no_more_close_nothing() -> None:
+    room = AnnouncedRoom()
+    used_up = Allowance(REQUESTS, "day", 100.0, 0.0, 3600.0)
+    assert room.tell([used_up], 5.0)
+    assert room.tell([Allowance(TOKENS, "minute", 60_000.0, 15_000.0, 45.0)], 6.0)
+    assert room.closed_until == 0.0
+    for n in range(1000):
+        room.tell([Allowance(REQUESTS, f"made-up-{n}", 100.0, 20.0, 60.0)], 7.0)
+    assert len(room._limits) == 1

@@ -83,6 +83,7 @@ def test_anthropic_s_headers_are_read_with_their_instants() -> None:
         ("x-ratelimit-limit-requests: -1\nx-ratelimit-remaining-requests: -1", set()),
         ("x-ratelimit-limit-requests: 5\nx-ratelimit-remaining-requests: 9", set()),
         ("x-ratelimit-limit-requests: many\nx-ratelimit-remaining-requests: 9", set()),
+        ("x-ratelimit-limit-requests: 1e999\nx-ratelimit-remaining-requests: 9", set()),
         ("x-ratelimit-over-limit: no\nx-ratelimited: 1\nretry-after: 3", set()),
     ],
 )
