@@ -20,7 +20,9 @@ HALF_LIFE_S = 5.0
 KNOWN_AFTER_S = 0.5  # of watching
 UNSEEN = 0.5  # places, as if half of one had just been left: so that no pace is zero
 
-_STREAM = re.compile(rb'(?<!\\)"stream"\s*:\s*true\b')
+_STREAM = b'"stream"'
+_IS_ASKED_FOR = re.compile(rb"\s{0,40}:\s{0,40}true\b")
+MOST_LOOKS = 100
 _BACKGROUND = frozenset({"batch", "probe", "shadow"})
 
 
@@ -37,7 +39,21 @@ def urgency_of(caller_kind: str, raw: bytes) -> Urgency:
     """`raw` is the body, which is not parsed for one that may be turned away."""
     if caller_kind in _BACKGROUND:
         return Urgency.BACKGROUND
-    return Urgency.STREAM if _STREAM.search(raw) else Urgency.WHOLE
+    return Urgency.STREAM if _asks_for_stream(raw) else Urgency.WHOLE
+
+
+def _asks_for_stream(raw: bytes) -> bool:
+    """Cheap for any body: it is asked while the gateway is full. The word over and over is no sign
+    of haste either.
+    """
+    at = -1
+    for _ in range(MOST_LOOKS):
+        at = raw.find(_STREAM, at + 1)
+        if at < 0:
+            return False
+        if raw[at - 1 : at] != b"\\" and _IS_ASKED_FOR.match(raw, at + len(_STREAM)):
+            return True
+    return True
 
 
 class Waiter:

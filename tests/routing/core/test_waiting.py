@@ -165,3 +165,9 @@ def test_nothing_free_for_long_is_a_slow_pace_and_not_an_endless_wait() -> None:
     watched(pace, 20, 0)
     assert 0 < pace.per_s < 0.1
     assert pace.retry_after_s(5, 0.0) == MOST_RETRY_S
+
+
+def test_the_word_over_and_over_is_no_sign_of_haste_and_not_counted_to_its_end() -> None:
+    often = b'["stream",' + b'"stream",' * 200_000 + b"0]"
+    assert urgency_of("traffic", often) is STREAM
+    assert urgency_of("traffic", b'["stream","stream",0]') is WHOLE
