@@ -53,13 +53,23 @@ NEARLY_USED_UP = 0.25  # share of a limit that is left: with more there is nothi
 class HealthBook:
     """One per gateway process. All methods take monotonic seconds."""
 
-    __slots__ = ("_books", "_cache", "_figures", "changes", "conversations", "forms", "rng")
+    __slots__ = (
+        "_books",
+        "_cache",
+        "_figures",
+        "_known",
+        "changes",
+        "conversations",
+        "forms",
+        "rng",
+    )
 
     def __init__(self, rng: Random) -> None:
         self.changes = 0  # grows whenever a brake is put on or let go by an event
         self.conversations = Conversations()
         self.forms = FormCounts()  # for the rollups; whoever writes them takes them out
         self.rng = rng
+        self._known: frozenset[int] | None = None  # endpoints that exist, once that was said
         self._books: dict[int, EndpointHealth] = {}
         self._cache: dict[int, tuple[float, Endpoint, Numbers]] = {}
         self._figures: dict[str, tuple[float, Sequence[Endpoint], Sequence[Numbers]]] = {}
@@ -136,7 +146,12 @@ class HealthBook:
     def hear(self, sightings: Sequence[Sighting], now: float, age_s: float) -> None:
         """What another process told `age_s` ago."""
         for one in sightings:
-            self.of(one.endpoint_id).hear(one, now, max(age_s, 0.0))
+            if self.is_known(one.endpoint_id):
+                self.of(one.endpoint_id).hear(one, now, max(age_s, 0.0))
+
+    def is_known(self, endpoint_id: int) -> bool:
+        """Of others nothing is taken in that is told about them, so that memory stays bounded."""
+        return self._known is None or endpoint_id in self._known
 
     def is_quiet(self, endpoint_id: int, now: float) -> bool:
         """No brake is on: the common case, asked for every candidate of every plan."""
@@ -273,6 +288,7 @@ class HealthBook:
     def forget_missing(self, endpoint_ids: frozenset[int]) -> None:
         """Called when the snapshot changes, so that memory stays bounded."""
         self.changes += 1
+        self._known = endpoint_ids
         self._figures.clear()
         for gone in set(self._books) - endpoint_ids:
             del self._books[gone]

@@ -14,10 +14,15 @@ class Sums(msgspec.Struct, frozen=True, array_like=True):
     total: float = 0.0
     squares: float = 0.0
 
-    @property
-    def is_sound(self) -> bool:
-        """What another process wrote is not taken on trust."""
-        return 0.0 <= self.weight < MOST_WEIGHT and abs(self.total) < MOST_WEIGHT * MOST_LOG
+    def is_of(self, least: float, most: float) -> bool:
+        """Whether observations from `least` to `most` can add up to this."""
+        weight, slack = self.weight, ROUNDING * self.weight
+        largest = max(least * least, most * most)
+        return (
+            0.0 <= weight < MOST_WEIGHT
+            and least * weight - slack <= self.total <= most * weight + slack
+            and -slack <= self.squares <= largest * weight + slack
+        )
 
 
 class Sighting(msgspec.Struct, frozen=True, array_like=True):
@@ -28,9 +33,12 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_sound(self) -> bool:
-        return all(one.is_sound for one in self.sums)
+        """What another process wrote is not taken on trust."""
+        return all(one.is_of(*bounds) for one, bounds in zip(self.sums, RANGES, strict=False))
 
 
 MOST_WEIGHT = 1e7  # observations between two tellings
-MOST_LOG = 50.0
+ROUNDING = 1e-6  # of the weight: differences of large sums are told
+SHARE, LOGARITHM = (0.0, 1.0), (-50.0, 50.0)
+RANGES = (SHARE, LOGARITHM, LOGARITHM, SHARE, SHARE)  # of `EndpointHealth.means`
 NEGLIGIBLE_WEIGHT = 1e-6

@@ -98,7 +98,7 @@ class Turns:
     def hear(self, turns: Sequence[Turn], now: float, age_s: float) -> None:
         """What another process told `age_s` ago."""
         for turn in turns:
-            if turn.is_sound:
+            if turn.is_sound and self._health.is_known(turn.endpoint_id):
                 self._hear_one(turn, now, max(age_s, 0.0))
 
     def _hear_one(self, turn: Turn, now: float, age_s: float) -> None:

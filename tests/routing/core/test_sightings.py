@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from routing.core.errors import FailureClass
 from routing.core.health import HALF_LIFE_S, REBASE_S, HealthBook
 from routing.core.learning import Learning, News
 from routing.core.sightings import Sighting, Sums
+from routing.core.turns import Turn
 from tests.routing.factories import endpoint, health, stats
 
 NEW = endpoint("new", 1)
@@ -128,3 +131,39 @@ def test_a_process_of_another_version_is_understood_as_far_as_both_know() -> Non
     assert ours.health.of(1).success.weight == pytest.approx(2.0)
     assert ours.health.of(2).log_ttft.weight == 0.0
     assert ours.health.numbers(endpoint("b", 2), 100.0).success_rate == pytest.approx(0.5)
+
+
+ANY_FLOAT = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
+    [1e300, -1e300, 5e8, 0.0, 1e-300, -1.0]
+)
+
+
+@settings(max_examples=200)
+@example([Sums(), Sums(1.0, 4e8, 1.0)], 0.0)
+@example([Sums(1.0, -50.0, 1.0)], 0.0)
+@example([Sums(), Sums(1.0, 6.0, 1e300)], 0.0)
+@given(st.lists(st.builds(Sums, ANY_FLOAT, ANY_FLOAT, ANY_FLOAT), max_size=7), ANY_FLOAT)
+def test_whatever_others_write_figures_stay_figures(sums: list[Sums], age_s: float) -> None:
+    """A row that makes a mean of nonsense would fail every plan of the model."""
+    ours = Learning(health())
+    seen(ours.health, 100.0, times=3)
+    ours.hear(msgspec.json.encode(News([Sighting(1, tuple(sums))])), 101.0, age_s)
+    numbers = ours.health.numbers(NEW, 101.0)
+    assert 0.0 <= (numbers.success_rate or 0.0) <= 1.001
+    assert 0.0 <= numbers.cached_share <= 1.001
+    assert numbers.ttft_ms is not None
+    assert 0.0 < numbers.ttft_ms < 1e25
+    late = numbers.ttft_ms_at(99.9)
+    assert late is not None
+    assert late > 0.0
+
+
+def test_nothing_is_taken_in_of_endpoints_that_do_not_exist() -> None:
+    ours = Learning(health())
+    ours.health.forget_missing(frozenset({1}))
+    sound = (Sums(1.0, 1.0, 1.0),)
+    news = News(
+        [Sighting(n, sound) for n in range(50)], [], [Turn(n, True, 0.0) for n in range(50)]
+    )
+    ours.hear(msgspec.json.encode(news), 100.0, 0.0)
+    assert [number for number, _ in ours.health.books()] == [1]
