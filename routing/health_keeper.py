@@ -2,8 +2,9 @@
 
     every 2 s: insert our news, if any  ->  read the others' rows since the last round
 
-A breaker that turns is told at once, by a notification that makes the others read. A task of the event loop: statements are awaited, and cut after a second. Without Postgres every
-process goes on with what it sees itself, and tells it later.
+A breaker that turns is told at once, by a notification that makes the others read. A task of the
+event loop: statements are awaited, and cut after a second. Without Postgres every process goes on
+with what it sees itself, and tells it later. What others wrote is not taken on trust.
 """
 
 from __future__ import annotations
@@ -27,15 +28,19 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 2.0
 LOOK_S = 0.25  # whether there is something urgent
+LEAST_REST_S = 0.05  # however much is urgent, here and elsewhere
 CHANNEL = "panelboard_sighting"
 LIVE_S = 60.0  # a process that told something so long ago still serves requests
+MOST_PROCESSES = 256
 STATEMENT_S = 1.0
 FIRST_ROUND_S = 2.0
 FORGET_EVERY_S = 60.0
 KEPT_S = 900.0
 HEARD_AT_START_S = 600.0  # a new process begins with what was seen so long before
 OVERLAP_ROWS = 200  # ids come in order, commits do not: so many are looked at twice
-MOST_ROWS = 5000  # in one round
+MOST_ROWS = 5000  # in one round, the newest ones; fewer where so many could not be read
+FEWEST_ROWS = 20
+MOST_BYTES = 4 * 2**20  # of one row
 LEAST_BACK_OFF_S, MOST_BACK_OFF_S = 0.5, 10.0
 
 TELL = """
@@ -46,13 +51,16 @@ FIRST = """
 SELECT coalesce(min(id), 0) FROM routing_sighting
 WHERE told_at > clock_timestamp() - make_interval(secs => %s)
 """
+NEWEST = "SELECT coalesce(max(id), 0) FROM routing_sighting"
 READ = """
 SELECT id, process, extract(epoch FROM clock_timestamp() - told_at)::float8, sightings
-FROM routing_sighting WHERE id >= %s AND process <> %s ORDER BY id DESC LIMIT %s
+FROM routing_sighting WHERE id >= %s AND process <> %s AND octet_length(sightings) <= %s
+ORDER BY id DESC LIMIT %s
 """
 FORGET = """
 DELETE FROM routing_sighting WHERE told_at < clock_timestamp() - make_interval(secs => %s)
-"""
+OR told_at > clock_timestamp() + make_interval(secs => %s)
+"""  # the latter where the clock was set back
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -98,6 +106,8 @@ class HealthKeeper:
         self._untold_at = 0.0
         self._others: dict[str, float] = {}  # when they told something last
         self._from_id: int | None = None
+        self._newest_id = 0
+        self._most_rows = MOST_ROWS
         self._heard: set[int] = set()
         self._forget_at = float("-inf")
 
@@ -137,6 +147,7 @@ class HealthKeeper:
         """Round after round. Raises when Postgres does not answer."""
         with cut_after(connection, STATEMENT_S):
             await connection.execute(f"LISTEN {CHANNEL}")
+            await self._look_for_new_beginning(connection)
         while True:
             await self._round(connection)
             if self.trouble:
@@ -149,19 +160,21 @@ class HealthKeeper:
         """Until the next round, which comes early where a breaker turned, here or elsewhere."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
+        await asyncio.sleep(min(LEAST_REST_S, seconds))
         while (left_s := until - loop.time()) > 0 and not self._learner.is_urgent:
-            async for note in connection.notifies(timeout=min(left_s, LOOK_S), stop_after=1):
-                if note.payload != self.process:
-                    return
+            looking = connection.notifies(timeout=min(left_s, LOOK_S), stop_after=1)
+            notes = [note.payload async for note in looking]  # all that have come
+            if any(process != self.process for process in notes):
+                return
 
     async def _round(self, connection: Connection) -> None:
         await self._tell(connection)
-        await self._hear(connection)
         now = self._monotonic()
         if now >= self._forget_at + FORGET_EVERY_S:
             self._forget_at = now
             with cut_after(connection, STATEMENT_S):
-                await connection.execute(FORGET, [KEPT_S])
+                await connection.execute(FORGET, [KEPT_S, LIVE_S])
+        await self._hear(connection)
 
     async def _tell(self, connection: Connection) -> None:
         now, is_urgent = self._monotonic(), self._learner.is_urgent
@@ -178,30 +191,47 @@ class HealthKeeper:
             with cut_after(connection, STATEMENT_S):
                 await tell(connection)
 
+    async def _look_for_new_beginning(self, connection: Connection) -> None:
+        """A server that crashed empties the table, and counts its rows from one again."""
+        cursor = await connection.execute(NEWEST)
+        row = await cursor.fetchone()
+        if row is not None and row[0] < self._newest_id:
+            self._from_id, self._newest_id = None, 0
+            self._heard.clear()
+
     async def _hear(self, connection: Connection) -> None:
+        rows = await self._read(connection)
+        now = self._monotonic()
+        for number, process, age_s, text in rows:
+            if number not in self._heard:
+                self._heard.add(number)
+                self._take_in(process, text, now, max(age_s, 0.0))
+                await asyncio.sleep(0)  # many at once would hold up the requests
+        self._others = {one: at for one, at in self._others.items() if now - at < LIVE_S}
+        self._learner.meet(min(1 + len(self._others), MOST_PROCESSES))
+        if rows:
+            self._newest_id = max(self._newest_id, rows[0][0])
+            self._from_id = max(self._from_id or 0, rows[0][0] - OVERLAP_ROWS)
+            self._heard = {number for number in self._heard if number >= self._from_id}
+
+    async def _read(self, connection: Connection) -> list[Any]:
+        most, self._most_rows = self._most_rows, max(self._most_rows // 4, FEWEST_ROWS)
         with cut_after(connection, STATEMENT_S):
             if self._from_id is None:
                 cursor = await connection.execute(FIRST, [HEARD_AT_START_S])
                 row = await cursor.fetchone()
                 self._from_id = 0 if row is None else int(row[0])
-            cursor = await connection.execute(READ, [self._from_id, self.process, MOST_ROWS])
+            wanted = [self._from_id, self.process, MOST_BYTES, most]
+            cursor = await connection.execute(READ, wanted)
             rows = await cursor.fetchall()
-        now = self._monotonic()
-        for number, process, age_s, text in rows:
-            if number not in self._heard:
-                self._heard.add(number)
-                self._others[process] = max(self._others.get(process, float("-inf")), now - age_s)
-                self._take_in(text, now, age_s)
-        self._others = {one: at for one, at in self._others.items() if now - at < LIVE_S}
-        self._learner.meet(1 + len(self._others))
-        if rows:
-            self._from_id = max(self._from_id, rows[0][0] - OVERLAP_ROWS)
-            self._heard = {number for number in self._heard if number >= self._from_id}
+        self._most_rows = MOST_ROWS
+        return rows
 
-    def _take_in(self, text: str, now: float, age_s: float) -> None:
+    def _take_in(self, process: str, text: str, now: float, age_s: float) -> None:
+        self._others[process] = max(self._others.get(process, float("-inf")), now - age_s)
         try:
             self._learner.hear(text, now, age_s)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             log.warning("what another process told is not readable and left out")
 
     def _note_trouble(self, exc: Exception) -> None:

@@ -15,9 +15,16 @@ from routing import health_keeper
 from routing.core.errors import FailureClass
 from routing.core.health import HealthBook
 from routing.core.learning import Learning
-from routing.health_keeper import KEPT_S, HealthKeeper
+from routing.health_keeper import (
+    KEPT_S,
+    LEAST_REST_S,
+    MOST_BYTES,
+    MOST_PROCESSES,
+    HealthKeeper,
+)
 from routing.services import form_counts
 from routing.services.form_counts import FormTeller
+from routing.snapshots.connection import cut
 from tests.routing.edge.plainly import DATABASE
 from tests.routing.edge.postgres_proxy import PostgresProxy
 from tests.routing.factories import endpoint
@@ -281,3 +288,111 @@ async def test_news_that_could_not_be_told_in_time_is_as_old_as_it_is(
         await until(lambda: len(two.keeper._heard) == 1)
         assert two.learning.processes == 1
         assert not is_out(two)
+
+
+# --- bad days ------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_crashed_counts_its_rows_from_one_and_is_heard_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An unlogged table comes back empty, and so do its numbers."""
+    monkeypatch.setattr(health_keeper, "LEAST_BACK_OFF_S", 0.05)
+    one, two = Process(1), Process(2)
+
+    async def two_hears_more() -> None:
+        known = two.knows()[0]
+        await until(lambda: two.knows()[0] > known)
+
+    async with started(one, two):
+        for _ in range(5):
+            one.see(1, ttft_ms=500.0)
+            await two_hears_more()
+        async with await DATABASE.connect() as connection:
+            await connection.execute("TRUNCATE routing_sighting RESTART IDENTITY")
+        for process in (one, two):
+            assert process.keeper._connection is not None
+            cut(process.keeper._connection)
+        await until(lambda: one.keeper.trouble or two.keeper.trouble)
+        known = two.knows()[0]
+        one.see(30, ttft_ms=500.0)
+        await until(lambda: two.knows()[0] >= known + 29)
+
+
+async def test_rows_from_a_future_that_was_taken_back_are_new_for_a_moment_and_then_forgotten() -> (
+    None
+):
+    one = Process(1)
+    await written("ahead", -86_400.0, '{"turns":[[2,true,0.0,60.0,1]]}')
+    async with started(one):
+        await rows_become(0)
+        await written("ahead", -86_400.0, '{"turns":[[1,true,0.0,60.0,1]]}')
+        await until(lambda: is_out(one))
+        assert one.learning.processes == 2
+        one.now += 61.0
+        await rows_become(0)
+        await until(lambda: one.learning.processes == 1)
+
+
+async def test_many_made_up_processes_do_not_keep_an_endpoint_from_being_tried() -> None:
+    one = Process(1)
+    async with await DATABASE.connect() as connection:
+        await connection.execute(
+            "INSERT INTO routing_sighting (process, told_at, sightings)"
+            " SELECT 'made-up-' || n, now(), '{}' FROM generate_series(1, 2000) n"
+        )
+    async with started(one):
+        assert one.learning.processes == MOST_PROCESSES
+
+
+async def test_a_row_that_is_too_large_or_too_deep_is_left_out_and_the_rest_is_heard() -> None:
+    one, two = Process(1), Process(2)
+    await written("large", 1.0, '{"x":"' + "x" * MOST_BYTES + '"}')
+    await written("deep", 1.0, '{"x":' + "[" * 100_000 + "]" * 100_000 + "}")
+    async with started(one, two):
+        one.see(30, ttft_ms=500.0)
+        await until(lambda: two.knows()[0] >= 29)
+        assert not two.keeper.trouble
+
+
+async def test_more_than_can_be_read_in_time_is_read_in_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a process would try the same again for as long as the rows are kept."""
+    monkeypatch.setattr(health_keeper, "STATEMENT_S", 0.3)
+    monkeypatch.setattr(health_keeper, "MOST_BACK_OFF_S", 0.05)
+    monkeypatch.setattr(health_keeper, "LEAST_BACK_OFF_S", 0.05)
+    slowly = health_keeper.READ.replace("sightings\nFROM", "sightings, pg_sleep(0.002)::text\nFROM")
+    columns = "id, process, age_s, sightings"
+    slowly = f"SELECT {columns} FROM ({slowly}) AS slow ({columns}, slept)"
+    monkeypatch.setattr(health_keeper, "READ", slowly)
+    async with await DATABASE.connect() as connection:
+        await connection.execute(
+            "INSERT INTO routing_sighting (process, told_at, sightings)"
+            " SELECT 'busy', now(), '{}' FROM generate_series(1, 1000)"
+        )
+    one = Process(1)
+    async with started(one):
+        await until(lambda: one.learning.processes == 2)
+
+
+async def test_a_storm_of_notifications_makes_no_storm_of_rounds() -> None:
+    one, two = slow(Process(1)), slow(Process(2))
+    rounds = 0
+    works = one.keeper._hear
+
+    async def counted(connection: Any) -> None:
+        nonlocal rounds
+        rounds += 1
+        await works(connection)
+
+    one.keeper._hear = counted  # type: ignore[method-assign]
+    async with started(one, two), await DATABASE.connect() as connection:
+        before, loop = rounds, asyncio.get_running_loop()
+        began = loop.time()
+        for _ in range(300):
+            await connection.execute("SELECT pg_notify('panelboard_sighting', 'somebody')")
+        took_s = loop.time() - began
+        fails(two)
+        await until(lambda: is_out(one))
+        assert 1 <= rounds - before <= took_s / LEAST_REST_S + 5
