@@ -3,22 +3,22 @@ requests do."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote
 
 from typing_extensions import override
 
-from routing.adapters.jsonio import dict_of, dicts_in, dumps, text_of
+from routing.adapters.jsonio import dict_of, dumps, text_of
 from routing.batches.providers.paper import Answer, Body
 from routing.batches.providers.ways import (
-    MOST_PAGES,
     Entry,
     Job,
     Lost,
+    Page,
     Status,
     Way,
     is_since,
+    search,
     whole,
 )
 from routing.batches.providers.wire import JSON, Wire
@@ -53,22 +53,22 @@ class AnthropicWay(Way):
     @override
     async def find(self, wire: Wire, lost: Lost) -> str:
         """By size and time; whether it is ours shows in the ids of its answers."""
-        path = f"{_at(wire)}?limit=100"
-        for _ in range(MOST_PAGES):
-            listed = await wire.get(path)
-            found = dicts_in(listed.get("data"))
-            for batch in found:
-                counts = dict_of(batch.get("request_counts")).values()
-                if not is_since(batch.get("created_at"), lost.since):
-                    return ""
-                native_id = text_of(batch.get("id"))
-                if sum(map(whole, counts)) == lost.count and native_id not in lost.known:
-                    return native_id
-            if listed.get("has_more") is not True or not found:
+        first = f"{_at(wire)}?limit=100"
+
+        def fits(batch: dict[str, Any]) -> bool:
+            count = sum(map(whole, dict_of(batch.get("request_counts")).values()))
+            is_new = is_since(batch.get("created_at"), lost.since)
+            return is_new and count == lost.count and text_of(batch.get("id")) not in lost.known
+
+        def next_path(page: Page) -> str:
+            listed, found = page
+            if listed.get("has_more") is not True or not is_since(
+                found[-1].get("created_at"), lost.since
+            ):
                 return ""
-            last = quote(text_of(found[-1].get("id")), safe="")
-            path = f"{_at(wire)}?limit=100&after_id={last}"
-        return ""
+            return f"{first}&after_id={quote(text_of(found[-1].get('id')), safe='')}"
+
+        return text_of((await search(wire, first, "data", fits, next_path)).get("id"))
 
     @override
     async def status(self, wire: Wire, native_id: str) -> Status:
@@ -80,14 +80,20 @@ class AnthropicWay(Way):
             has_ended=has_ended,
             completed=whole(counts.get("succeeded")),
             failed=whole(counts.get("errored")),
-            results=(f"{_at(wire)}/{native_id}/results",) if has_ended else (),
+            results=(f"{wire.base}{_at(wire)}/{native_id}/results",) if has_ended else (),
         )
 
     @override
-    async def answers(self, wire: Wire, status: Status) -> AsyncGenerator[Answer, None]:
-        for path in status.results:
-            async for line in wire.lines(wire.base + path):
-                yield _answer_of(line)
+    def answer_of(self, line: dict[str, Any]) -> Answer:
+        custom_id, result = text_of(line.get("custom_id")), dict_of(line.get("result"))
+        kind = result.get("type")
+        if kind == "succeeded":
+            return Answer(custom_id, 200, dumps(result.get("message")))
+        if kind != "errored":  # canceled or expired
+            return Answer(custom_id, None)
+        error = dict_of(result.get("error"))
+        name = text_of(dict_of(error.get("error", error)).get("type"))
+        return Answer(custom_id, _STATUS.get(name, 500), dumps(error))
 
     @override
     async def cancel(self, wire: Wire, native_id: str) -> None:
@@ -96,15 +102,3 @@ class AnthropicWay(Way):
 
 def _at(wire: Wire) -> str:
     return BATCHES.removeprefix("/v1") if wire.base.endswith("/v1") else BATCHES
-
-
-def _answer_of(line: dict[str, Any]) -> Answer:
-    custom_id, result = text_of(line.get("custom_id")), dict_of(line.get("result"))
-    kind = result.get("type")
-    if kind == "succeeded":
-        return Answer(custom_id, 200, dumps(result.get("message")))
-    if kind != "errored":  # canceled or expired
-        return Answer(custom_id, None)
-    error = dict_of(result.get("error"))
-    name = text_of(dict_of(error.get("error", error)).get("type"))
-    return Answer(custom_id, _STATUS.get(name, 500), dumps(error))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote
 
 from typing_extensions import override
 
-from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dumps, text_of
+from routing.adapters.jsonio import BadJson, dict_of, dumps, text_of
 from routing.batches.providers.paper import Answer
 from routing.batches.providers.ways import (
-    MOST_PAGES,
     Entry,
     Job,
     Lost,
+    Page,
     Status,
     Way,
     is_since,
+    search,
     whole,
 )
 from routing.batches.providers.wire import JSON, Wire, at_our_host
@@ -82,20 +82,20 @@ class GeminiWay(Way):
 
     @override
     async def find(self, wire: Wire, lost: Lost) -> str:
-        path = "/batches?pageSize=100"
-        for _ in range(MOST_PAGES):
-            listed = await wire.get(path)
-            found = dicts_in(listed.get("operations"))
-            for operation in found:
-                batch = dict_of(operation.get("metadata"))
-                if batch.get("displayName") == lost.tag:
-                    return text_of(operation.get("name"))
-            last = dict_of(found[-1].get("metadata")).get("createTime") if found else None
+        first = "/batches?pageSize=100"
+
+        def fits(operation: dict[str, Any]) -> bool:
+            return dict_of(operation.get("metadata")).get("displayName") == lost.tag
+
+        def next_path(page: Page) -> str:
+            listed, found = page
             token = text_of(listed.get("nextPageToken"))
-            if not token or not is_since(last, lost.since):
+            made_at = dict_of(found[-1].get("metadata")).get("createTime")
+            if not token or not is_since(made_at, lost.since):
                 return ""
-            path = f"/batches?pageSize=100&pageToken={quote(token, safe='')}"
-        return ""
+            return f"{first}&pageToken={quote(token, safe='')}"
+
+        return text_of((await search(wire, first, "operations", fits, next_path)).get("name"))
 
     @override
     async def status(self, wire: Wire, native_id: str) -> Status:
@@ -113,14 +113,19 @@ class GeminiWay(Way):
             problem=problem if state == "FAILED" and not file else "",
             completed=whole(counts.get("successfulRequestCount")),
             failed=whole(counts.get("failedRequestCount")),
-            results=(f"/{file}:download?alt=media",) if file else (),
+            results=(f"{_beside(wire, 'download')}/{file}:download?alt=media",) if file else (),
         )
 
     @override
-    async def answers(self, wire: Wire, status: Status) -> AsyncGenerator[Answer, None]:
-        for path in status.results:
-            async for line in wire.lines(_beside(wire, "download") + path):
-                yield _answer_of(line)
+    def answer_of(self, line: dict[str, Any]) -> Answer:
+        key, error = text_of(line.get("key")), line.get("error")
+        if isinstance(line.get("response"), dict):
+            return Answer(key, 200, dumps(line["response"]))
+        if not isinstance(error, dict):
+            return Answer(key, None)
+        code = whole(error.get("code"))
+        status = code if code >= _LEAST_STATUS else _STATUS_OF_CODE.get(code, 500)
+        return Answer(key, status, dumps({"error": error}))
 
     @override
     async def cancel(self, wire: Wire, native_id: str) -> None:
@@ -131,14 +136,3 @@ def _beside(wire: Wire, what: str) -> str:
     """Files travel beside the versions: `/upload/v1beta` for `/v1beta`."""
     root, _, version = wire.base.rpartition("/")
     return f"{root}/{what}/{version}"
-
-
-def _answer_of(line: dict[str, Any]) -> Answer:
-    key, error = text_of(line.get("key")), line.get("error")
-    if isinstance(line.get("response"), dict):
-        return Answer(key, 200, dumps(line["response"]))
-    if not isinstance(error, dict):
-        return Answer(key, None)
-    code = whole(error.get("code"))
-    status = code if code >= _LEAST_STATUS else _STATUS_OF_CODE.get(code, 500)
-    return Answer(key, status, dumps({"error": error}))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Container
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Container
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 
-from routing.adapters.jsonio import text_of
+from routing.adapters.jsonio import dicts_in, text_of
 from routing.batches.providers.paper import Answer, Body, Paper
 from routing.batches.providers.wire import Wire
 
@@ -47,32 +48,71 @@ class Status(msgspec.Struct, frozen=True):
     problem: str = ""  # why there will be no answers
     completed: int = 0
     failed: int = 0
-    results: tuple[str, ...] = ()  # where the answers are
+    results: tuple[str, ...] = ()  # whole addresses, where the answers are
 
 
-class Way(Protocol):
-    """`separator` stands between two lines of a job. All but `line` raise UpstreamError, BadJson."""
+class Way(ABC):
+    """`separator` stands between two lines of a job. What asks the provider raises UpstreamError
+    and BadJson."""
 
     kinds: frozenset[str]  # of models
     separator: bytes
 
+    @abstractmethod
     def line(self, entry: Entry) -> bytes: ...
 
+    @abstractmethod
     async def submit(self, wire: Wire, job: Job) -> str:
         """The provider's id of the new batch."""
-        ...
 
+    @abstractmethod
     async def find(self, wire: Wire, lost: Lost) -> str:
         """The provider's id, or ""."""
-        ...
 
+    @abstractmethod
     async def status(self, wire: Wire, native_id: str) -> Status: ...
 
-    def answers(self, wire: Wire, status: Status) -> AsyncGenerator[Answer, None]:
+    async def answers(self, wire: Wire, status: Status) -> AsyncGenerator[Answer, None]:
         """In any order."""
-        ...
+        for url in status.results:
+            async for line in wire.lines(url):
+                yield self.answer_of(line)
 
+    @abstractmethod
+    def answer_of(self, line: dict[str, Any]) -> Answer: ...
+
+    @abstractmethod
     async def cancel(self, wire: Wire, native_id: str) -> None: ...
+
+
+Page = tuple[dict[str, Any], list[dict[str, Any]]]  # as it came, and the batches on it
+
+
+def only_page(_: Page) -> str:
+    return ""
+
+
+async def search(
+    wire: Wire,
+    path: str,
+    name: str,
+    fits: Callable[[dict[str, Any]], bool],
+    next_path: Callable[[Page], str] = only_page,
+) -> dict[str, Any]:
+    """The first batch that fits on the pages from `path` on, which have them under `name`; or {}.
+
+    `next_path` is asked on a page with batches, and says "" where to go on is of no use.
+    """
+    for _ in range(MOST_PAGES):
+        listed = await wire.get(path)
+        found = dicts_in(listed.get(name))
+        for batch in found:
+            if fits(batch):
+                return batch
+        path = next_path((listed, found)) if found else ""
+        if not path:
+            break
+    return {}
 
 
 def form(fields: dict[str, str], filename: str, lines: Paper) -> tuple[tuple[bytes, bytes], Body]:

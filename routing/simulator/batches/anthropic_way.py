@@ -10,7 +10,7 @@ import msgspec
 
 from routing.simulator.asks import wants
 from routing.simulator.batches.book import Batch, Line
-from routing.simulator.batches.visit import Table, Visit, begin, iso
+from routing.simulator.batches.visit import Table, Visit, batches_table, begin, iso
 from routing.simulator.session import ENCODER
 
 _STATES = {"validating": "in_progress", "in_progress": "in_progress", "cancelling": "canceling"}
@@ -71,24 +71,11 @@ def _result(batch: Batch, line: Line) -> dict[str, Any]:
     return {"type": "errored", "error": msgspec.Raw(line.answer)}
 
 
-def _show_anthropic(visit: Visit) -> dict[str, Any]:
-    return _anthropic(visit, visit.batch())
-
-
 def _list_anthropic(visit: Visit) -> dict[str, Any]:
     return {"data": [_anthropic(visit, one) for one in visit.all_batches()], "has_more": False}
 
 
-def _cancel_anthropic(visit: Visit) -> dict[str, Any]:
-    batch = visit.batch()
-    batch.cancelled = batch.cancelled or not batch.has_ended
-    return _anthropic(visit, batch)
-
-
 BATCHES: Table = {
-    ("POST", False, ""): _create_anthropic,
-    ("GET", False, ""): _list_anthropic,
-    ("GET", True, ""): _show_anthropic,
-    ("POST", True, "cancel"): _cancel_anthropic,
+    **batches_table(_create_anthropic, _list_anthropic, _anthropic),
     ("GET", True, "results"): _results,
 }

@@ -153,8 +153,7 @@ def _list(visit: Visit) -> dict[str, Any]:
 
 
 def _cancel(visit: Visit) -> dict[str, Any]:
-    batch = visit.batch()
-    batch.cancelled = batch.cancelled or not batch.has_ended
+    visit.cancelled()
     return {}
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from routing.simulator.asks import text_of, wants
 from routing.simulator.batches.book import Batch, Line
-from routing.simulator.batches.openai_way import content, keep_upload, result_lines
-from routing.simulator.batches.visit import Table, Visit, begin
+from routing.simulator.batches.openai_way import files_table, keep_upload, result_lines
+from routing.simulator.batches.visit import Visit, batches_table, begin
 
 _STATES = {
     "validating": "QUEUED",
@@ -83,10 +83,6 @@ def _file(visit: Visit, batch: Batch, name: str, *, good: bool) -> str | None:
     return visit.book.keep_file(found, file_id) if found else None
 
 
-def _show(visit: Visit) -> dict[str, Any]:
-    return _job(visit, visit.batch())
-
-
 def _list(visit: Visit) -> dict[str, Any]:
     query = parse_qs(visit.request.query)
     since = dt.datetime.fromisoformat(query.get("created_after", ["1970-01-01T00:00:00Z"])[0])
@@ -95,19 +91,5 @@ def _list(visit: Visit) -> dict[str, Any]:
     return {"object": "list", "total": len(found), "data": [_job(visit, one) for one in page]}
 
 
-def _cancel(visit: Visit) -> dict[str, Any]:
-    batch = visit.batch()
-    batch.cancelled = batch.cancelled or not batch.has_ended
-    return _job(visit, batch)
-
-
-FILES: Table = {
-    ("POST", False, ""): _upload,
-    ("GET", True, ""): content,
-}
-JOBS: Table = {
-    ("POST", False, ""): _create,
-    ("GET", False, ""): _list,
-    ("GET", True, ""): _show,
-    ("POST", True, "cancel"): _cancel,
-}
+FILES = files_table(_upload)
+JOBS = batches_table(_create, _list, _job)

@@ -10,7 +10,7 @@ import msgspec
 
 from routing.simulator.asks import Refusal, text_of, wants
 from routing.simulator.batches.book import Batch, Line
-from routing.simulator.batches.visit import Table, Visit, begin
+from routing.simulator.batches.visit import Handler, Table, Visit, batches_table, begin
 from routing.simulator.kinds.audio import read_form
 from routing.simulator.session import ENCODER
 
@@ -35,7 +35,11 @@ def keep_upload(visit: Visit, file_id: str = "") -> dict[str, Any]:
     }
 
 
-def content(visit: Visit) -> bytes:
+def files_table(upload: Handler) -> Table:
+    return {("POST", False, ""): upload, ("GET", True, ""): _content}
+
+
+def _content(visit: Visit) -> bytes:
     found = visit.book.files.get(visit.id)
     if found is None:
         raise Refusal(404, f"No such File object: {visit.id}", code="not_found")
@@ -127,27 +131,9 @@ def _result_line(number: int, line: Line, response: Any, error: Any) -> bytes:
     return ENCODER.encode(found) + b"\n"
 
 
-def _show_openai(visit: Visit) -> dict[str, Any]:
-    return _openai(visit, visit.batch())
-
-
 def _list_openai(visit: Visit) -> dict[str, Any]:
     return {"object": "list", "data": [_openai(visit, one) for one in visit.all_batches()]}
 
 
-def _cancel_openai(visit: Visit) -> dict[str, Any]:
-    batch = visit.batch()
-    batch.cancelled = batch.cancelled or not batch.has_ended
-    return _openai(visit, batch)
-
-
-FILES: Table = {
-    ("POST", False, ""): _upload,
-    ("GET", True, ""): content,
-}
-BATCHES: Table = {
-    ("POST", False, ""): _create_openai,
-    ("GET", False, ""): _list_openai,
-    ("GET", True, ""): _show_openai,
-    ("POST", True, "cancel"): _cancel_openai,
-}
+FILES = files_table(_upload)
+BATCHES = batches_table(_create_openai, _list_openai, _openai)

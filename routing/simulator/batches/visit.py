@@ -44,6 +44,12 @@ class Visit(msgspec.Struct):
             work_out(self.service, self.exchange, self.provider, found)
         return found
 
+    def cancelled(self) -> Batch:
+        """Unless it has ended. Raises Refusal 404."""
+        found = self.batch()
+        found.cancelled = found.cancelled or not found.has_ended
+        return found
+
     @property
     def now(self) -> float:
         found: float = self.service.wall()
@@ -55,6 +61,18 @@ class Visit(msgspec.Struct):
 
 Handler = Callable[[Visit], Any]
 Table = dict[tuple[str, bool, str], Handler]  # by method, whether an id is named, and what of it
+
+
+def batches_table(
+    create: Handler, show_all: Handler, show: Callable[[Visit, Batch], dict[str, Any]]
+) -> Table:
+    """Where one is made, looked at and cancelled at addresses of its own, and always shown."""
+    return {
+        ("POST", False, ""): create,
+        ("GET", False, ""): show_all,
+        ("GET", True, ""): lambda visit: show(visit, visit.batch()),
+        ("POST", True, "cancel"): lambda visit: show(visit, visit.cancelled()),
+    }
 
 
 def begin(visit: Visit, batch_id: str, lines: list[Line], asked: dict[str, Any]) -> Batch:
