@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from routing.core.batches import WINDOW_S
+from routing.core.batches import WINDOW_S, NumberedBadLine, told
 from routing.core.cursor import Cursor
 
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
@@ -85,6 +86,11 @@ _CANCEL = """
 UPDATE routing_batch SET status = 'cancelling', cancelling_at = now()
 WHERE id = %s AND project_id = %s AND status IN ('validating', 'in_progress') RETURNING id
 """
+_FAIL = """
+UPDATE routing_batch SET status = 'failed', failed_at = now(), total = 0, errors = %s::jsonb
+WHERE id = %s
+"""
+_DROP_LINES = "DELETE FROM routing_batchline WHERE batch_id = %s"
 _WAKE = """
 UPDATE routing_nativebatch SET next_at = now()
 WHERE batch_id = %s AND state <> 'over' AND holder IS NULL
@@ -138,6 +144,16 @@ def cancel(cursor: Cursor, batch_id: UUID, project_id: int) -> bool:
     if is_cancelled:
         cursor.execute(_WAKE, [batch_id])
     return is_cancelled
+
+
+def fail(cursor: Cursor, batch_id: UUID, errors: Sequence[NumberedBadLine]) -> None:
+    """Before any of its lines was begun."""
+    drop_lines(cursor, batch_id)
+    cursor.execute(_FAIL, [msgspec.json.encode(told(errors)).decode(), batch_id])
+
+
+def drop_lines(cursor: Cursor, batch_id: UUID) -> None:
+    cursor.execute(_DROP_LINES, [batch_id])
 
 
 def forget_old(cursor: Cursor, now: dt.datetime) -> int:

@@ -14,11 +14,10 @@ from uuid import UUID
 
 import msgspec
 
-from routing.batches import files, lines
+from routing.batches import book, files, lines
 from routing.batches.book import COLUMNS, BatchRow, rows_of
 from routing.core.batches import (
     KEPT_S,
-    MOST_ERRORS,
     BadLine,
     Ended,
     LineCheck,
@@ -47,10 +46,6 @@ FROM unnest(%s::int[], %s::text[], %s::int[], %s::int[]) AS new (number, custom_
 """
 _BEGUN = """
 UPDATE routing_batch SET status = 'in_progress', in_progress_at = now(), total = %s, model = %s
-WHERE id = %s
-"""
-_FAILED = """
-UPDATE routing_batch SET status = 'failed', failed_at = now(), total = 0, errors = %s::jsonb
 WHERE id = %s
 """
 # Waiting lines of batches that nobody may go on with; those that run come to their end.
@@ -89,7 +84,6 @@ UPDATE routing_batch SET status = %s, {moment} = now(), completed = %s, failed =
   cost_usd = (SELECT sum(cost_usd) FROM routing_batchline WHERE batch_id = routing_batch.id)
 WHERE id = %s
 """
-_DROP_LINES = "DELETE FROM routing_batchline WHERE batch_id = %s"
 
 
 # --- the beginning ------------------------------------------------------------------------------------
@@ -109,8 +103,7 @@ def begin_one(cursor: Cursor, keyring: Keyring, limit_bytes: int) -> bool:
         check.errors.append((None, BadLine("unreadable_file", "The input file cannot be read")))
     check.close()
     if check.errors:
-        cursor.execute(_DROP_LINES, [batch.id])
-        cursor.execute(_FAILED, [_errors_json(check), batch.id])
+        book.fail(cursor, batch.id, check.errors)
     else:
         cursor.execute(_BEGUN, [check.count, check.only_model, batch.id])
     return True
@@ -126,14 +119,6 @@ def _lay_out(cursor: Cursor, batch: BatchRow, chunk: int, content: bytes, check:
         at += len(data) + 1
     if rows and not check.errors:
         cursor.execute(_ADD_LINES, [batch.id, chunk, *map(list, zip(*rows, strict=True))])
-
-
-def _errors_json(check: LineCheck) -> str:
-    told = [
-        {"code": bad.code, "message": bad.message, "param": bad.param, "line": number}
-        for number, bad in check.errors[:MOST_ERRORS]
-    ]
-    return msgspec.json.encode(told).decode()
 
 
 # --- the end --------------------------------------------------------------------------------------------
@@ -171,7 +156,7 @@ def _end(cursor: Cursor, keyring: Keyring, batch: BatchRow, new_id: NewId) -> No
             batch.id,
         ],
     )
-    cursor.execute(_DROP_LINES, [batch.id])
+    book.drop_lines(cursor, batch.id)
 
 
 class Tally:

@@ -19,7 +19,7 @@ CHUNK_BYTES = 2**20
 DELETED_AT_ONCE = 500
 ABANDONED_AFTER = dt.timedelta(hours=2)  # an upload that nobody finished
 
-UPLOADED, OUTPUT = "batch", "batch_output"  # purposes
+UPLOADED, OUTPUT = PURPOSES = "batch", "batch_output"
 
 
 class StoredFile(msgspec.Struct, frozen=True):

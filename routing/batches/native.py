@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 
 from routing.adapters.jsonio import BadJson
-from routing.batches import native_store
+from routing.batches import book, native_store
 from routing.batches.native_store import NotOurs, Undecided
 from routing.batches.native_takeover import NoRoom, Tools
 from routing.batches.native_visit import Visit
 from routing.batches.providers.registry import way_of
-from routing.core.batches import NATIVE
+from routing.core.batches import NATIVE, BadLine
 from routing.core.catalog import Endpoint, Snapshot
 from routing.core.cursor import Cursor
 from routing.core.errors import HubError, UpstreamError
@@ -60,7 +60,7 @@ class NativeBatches:
         if endpoint is not None:
             native_store.go_native(cursor, found.batch_id, self._tools.new_id(), endpoint.id)
         elif found.native == NATIVE:
-            native_store.fail(cursor, found.batch_id, "no_native_batch", _CANNOT)
+            book.fail(cursor, found.batch_id, [(None, _CANNOT)])
         else:
             native_store.go_local(cursor, found.batch_id)
         return True
@@ -82,7 +82,9 @@ class NativeBatches:
         return None
 
 
-_CANNOT = (
+_CANNOT = BadLine(
+    "no_native_batch",
     "'batch' is 'native', and there is no one provider that all lines name, by a model such as "
-    "org/Model:provider, and that takes batches. Name one, or leave 'batch' out"
+    "org/Model:provider, and that takes batches. Name one, or leave 'batch' out",
+    "batch",
 )

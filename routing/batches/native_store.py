@@ -65,16 +65,7 @@ WHERE batch.status = 'in_progress' AND batch.native <> 'off' AND NOT EXISTS (
   SELECT 1 FROM routing_nativebatch AS native WHERE native.batch_id = batch.id)
 ORDER BY batch.id LIMIT 1 FOR UPDATE OF batch SKIP LOCKED
 """
-_ONE_LINE = """
-SELECT id, number, chunk, "offset", length, request_id FROM routing_batchline
-WHERE batch_id = %s ORDER BY number LIMIT 1
-"""
 _GO_LOCAL = "UPDATE routing_batch SET native = 'off' WHERE id = %s"
-_FAIL = """
-UPDATE routing_batch SET status = 'failed', failed_at = now(), total = 0, errors = %s::jsonb
-WHERE id = %s
-"""
-_DROP_LINES = "DELETE FROM routing_batchline WHERE batch_id = %s"
 _GO_NATIVE = """
 INSERT INTO routing_nativebatch (batch_id, tag, endpoint_id, state, native_id, completed, failed,
   is_cancelled, next_at, tries)
@@ -159,11 +150,6 @@ def undecided(cursor: Cursor) -> Undecided | None:
     return Undecided(batch_id, project_id, bytes(digest), *rest)
 
 
-def first_line(cursor: Cursor, batch_id: UUID) -> NativeLine:
-    cursor.execute(_ONE_LINE, [batch_id])
-    return NativeLine(*cursor.fetchall()[0])
-
-
 def go_local(cursor: Cursor, batch_id: UUID) -> None:
     cursor.execute(_GO_LOCAL, [batch_id])
 
@@ -171,12 +157,6 @@ def go_local(cursor: Cursor, batch_id: UUID) -> None:
 def go_native(cursor: Cursor, batch_id: UUID, tag: UUID, endpoint_id: int) -> None:
     cursor.execute(_GO_NATIVE, [batch_id, tag, endpoint_id])
     cursor.execute(_HOLD_LINES, [tag, LEASE, batch_id])
-
-
-def fail(cursor: Cursor, batch_id: UUID, code: str, message: str) -> None:
-    errors = [{"code": code, "message": message, "param": "batch", "line": None}]
-    cursor.execute(_DROP_LINES, [batch_id])
-    cursor.execute(_FAIL, [msgspec.json.encode(errors).decode(), batch_id])
 
 
 # --- step by step -------------------------------------------------------------------------------------

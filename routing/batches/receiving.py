@@ -117,10 +117,10 @@ class Receiving:
 
     def _whole(self, form: FormStream) -> int | None:
         purpose = form.fields.get("purpose")
-        if purpose != requests.PURPOSE:
+        if purpose != files.UPLOADED:
             raise bad_request(
                 "invalid_purpose",
-                f"'purpose' must be '{requests.PURPOSE}': the hub keeps files for batches",
+                f"'purpose' must be '{files.UPLOADED}': the hub keeps files for batches",
                 "purpose",
             )
         if not form.has_file:

@@ -9,26 +9,26 @@ from uuid import UUID
 
 import msgspec
 
+from routing.batches.files import PURPOSES, UPLOADED
 from routing.core.batches import (
     AUTO,
     COMPLETION_WINDOW,
     ENDPOINTS,
     LEAST_KEPT_S,
-    MOST_ERRORS,
     MOST_KEPT_S,
     MOST_METADATA,
     MOST_METADATA_NAME,
     MOST_METADATA_VALUE,
     NATIVE_CHOICES,
-    BadLine,
+    NumberedBadLine,
     parsed_id,
+    told,
 )
 from routing.core.errors import HubError
 from routing.gateway.parse import load_json
 from routing.gateway.preferences import bad_request
 
 MOST_UPLOADS, MOST_OF_ONE = 8, 4  # at once in one process, and of one project
-PURPOSE = "batch"
 
 
 class WantedBatch(msgspec.Struct, frozen=True):
@@ -150,6 +150,18 @@ def after_of(query: Mapping[str, str], kind: str) -> UUID | None:
     return found
 
 
+def purpose_of(query: Mapping[str, str]) -> str:
+    """ "" for all of them."""
+    purpose = query.get("purpose", "")
+    if purpose and purpose not in PURPOSES:
+        raise bad_request(
+            "invalid_value",
+            f"'purpose' must be one of {', '.join(PURPOSES)}, or be left out",
+            "purpose",
+        )
+    return purpose
+
+
 def is_descending(query: Mapping[str, str]) -> bool:
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
@@ -162,17 +174,13 @@ def utc(unix_s: float) -> dt.datetime:
 
 
 # --- refusals -------------------------------------------------------------------------------------------
-def bad_lines(errors: Sequence[tuple[int | None, BadLine]]) -> HubError:
+def bad_lines(errors: Sequence[NumberedBadLine]) -> HubError:
     """The first one in words, all of them in `detail`."""
     number, bad = errors[0]
     more = f" ({len(errors) - 1} more lines are wrong)" if len(errors) > 1 else ""
     where = f"Line {number}: " if number is not None else ""
-    told = [
-        {"line": at, "code": one.code, "message": one.message, "param": one.param}
-        for at, one in errors[:MOST_ERRORS]
-    ]
     return HubError(
-        400, bad.code, f"{where}{bad.message}{more}", param="file", detail={"errors": told}
+        400, bad.code, f"{where}{bad.message}{more}", param="file", detail={"errors": told(errors)}
     )
 
 
@@ -220,7 +228,7 @@ def wrong_purpose(purpose: str) -> HubError:
     return bad_request(
         "invalid_input_file",
         f"The file's purpose is '{purpose}'. A batch reads files that were uploaded with the "
-        f"purpose '{PURPOSE}'",
+        f"purpose '{UPLOADED}'",
         "input_file_id",
     )
 

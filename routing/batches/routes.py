@@ -150,7 +150,7 @@ class BatchRoutes:
         limit = requests.limit_of(asked.query, 10_000, 10_000)
         after = requests.after_of(asked.query, FILE)
         newest_first = requests.is_descending(asked.query)
-        purpose = asked.query.get("purpose", "")
+        purpose = requests.purpose_of(asked.query)
 
         def work(cursor: Cursor) -> list[files.StoredFile]:
             return files.list_files(

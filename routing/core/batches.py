@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -62,6 +63,17 @@ class BadLine(ValueError):
         self.code = code
         self.message = message
         self.param = param
+
+
+NumberedBadLine = tuple[int | None, BadLine]  # None where it is not one line's
+
+
+def told(errors: Sequence[NumberedBadLine]) -> list[dict[str, Any]]:
+    """The first ones, as clients are told."""
+    return [
+        {"code": bad.code, "message": bad.message, "param": bad.param, "line": number}
+        for number, bad in errors[:MOST_ERRORS]
+    ]
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -173,7 +185,7 @@ class LineCheck:
     def __init__(self, limit_bytes: int, endpoint: str = "") -> None:
         self.number = 0  # of the line taken last, from 1; empty ones count too
         self.count = 0  # of lines with a request
-        self.errors: list[tuple[int | None, BadLine]] = []
+        self.errors: list[NumberedBadLine] = []
         self._limit_bytes = limit_bytes
         self._endpoint = endpoint
         self._seen: dict[bytes, int] = {}  # by digest of its custom_id, the line's number

@@ -37,7 +37,6 @@ _STATUS = {
 
 
 class AnthropicWay(Way):
-    kinds = frozenset({"chat"})
     separator = b","
 
     @override

@@ -16,7 +16,6 @@ MARK = "panelboard"  # in the metadata of a batch, with its tag
 
 class FileWay(Way):
     kinds = frozenset({"chat", "embedding"})
-    separator = b"\n"
     batches: str  # where they are made and looked at
 
     @override

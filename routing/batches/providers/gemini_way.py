@@ -40,9 +40,6 @@ _LEAST_STATUS = 400
 
 
 class GeminiWay(Way):
-    kinds = frozenset({"chat"})
-    separator = b"\n"
-
     @override
     def line(self, entry: Entry) -> bytes:
         return b'{"key":%b,"request":%b}' % (dumps(entry.custom_id), entry.body)

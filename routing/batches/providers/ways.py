@@ -55,8 +55,8 @@ class Way(ABC):
     """`separator` stands between two lines of a job. What asks the provider raises UpstreamError
     and BadJson."""
 
-    kinds: frozenset[str]  # of models
-    separator: bytes
+    kinds = frozenset({"chat"})  # of models
+    separator = b"\n"
 
     @abstractmethod
     def line(self, entry: Entry) -> bytes: ...

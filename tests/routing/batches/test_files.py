@@ -93,6 +93,18 @@ async def test_files_are_listed_page_by_page(world: World) -> None:
     assert none["data"] == []
 
 
+async def test_files_are_listed_by_purpose_and_no_other_purpose_is_taken(world: World) -> None:
+    made = (await world.upload(line("a"))).json()["id"]
+    inputs = (await world.client.get("/v1/files", params={"purpose": "batch"})).json()
+    assert [file["id"] for file in inputs["data"]] == [made]
+    for purpose in ("zzz", "fine-tune", "\x00"):
+        answer = await world.client.get("/v1/files", params={"purpose": purpose})
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert (error["type"], error["param"]) == ("invalid_request_error", "purpose")
+        assert "'purpose' must be one of batch, batch_output" in error["message"]
+
+
 async def test_a_deleted_file_is_gone_with_its_content(world: World) -> None:
     made = (await world.upload(line("a"))).json()
     answer = await world.client.delete(f"/v1/files/{made['id']}")
