@@ -19,7 +19,7 @@ TOKENS_PER_IMAGE = 800
 SAMPLED_FROM_BYTES = 2**14
 SAMPLES, SAMPLE_BYTES = 16, 256
 _CONTINUATION = bytes(range(0x80, 0xC0))
-_IMAGE_PARTS = frozenset({"image_url", "image", "input_image"})
+_IMAGE_PARTS = ("image_url", "image", "input_image")
 
 
 def estimate_input_tokens(body: dict[str, Any]) -> int:

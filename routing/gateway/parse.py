@@ -15,6 +15,7 @@ from routing.adapters.estimate import (
     utf8_bytes_of,
 )
 from routing.adapters.forms import PLAIN_FIELDS, PLAIN_ROLES
+from routing.adapters.jsonio import text_of
 from routing.core.catalog import Snapshot
 from routing.core.kinds import CHAT, check_kind
 from routing.core.names import find_model, resolve, unknown_fallback
@@ -210,7 +211,7 @@ def _needs(body: dict[str, Any], messages: list[dict[str, Any]]) -> frozenset[st
         needs.add("tools")
     wanted = _optional(body, "response_format", dict)
     if wanted is not None:
-        needs.update(_FORMAT_NEEDS.get(wanted.get("type", ""), ()))
+        needs.update(_FORMAT_NEEDS.get(text_of(wanted.get("type")), ()))
     if body.get("logprobs") is True:
         needs.add("logprobs")
     for message in messages:

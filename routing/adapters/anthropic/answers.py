@@ -24,7 +24,7 @@ FINISH_WORDS = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-CARRIED = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+CARRIED = ("text", "thinking", "redacted_thinking", "tool_use")
 REASONING_FORMAT = "anthropic-claude-v1"
 
 

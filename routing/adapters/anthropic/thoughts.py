@@ -13,7 +13,7 @@ from routing.adapters.jsonio import dicts_in, text_of
 
 Block = dict[str, Any]
 
-THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+THOUGHTS = ("thinking", "redacted_thinking")
 _FORMATS = ("", "anthropic", "unknown")  # other makers' signatures are refused there
 
 

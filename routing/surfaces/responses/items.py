@@ -51,7 +51,9 @@ def _read(item: Any, index: int, response_id: str, history: History) -> Item:
         raise refusal(place, f"'{place}' must be an object", "invalid_type")
     if is_reference(item):
         return _referenced(item, place, history)
-    kind = item.get("type") or ("message" if "role" in item else None)
+    kind = item.get("type")
+    if kind is None and "role" in item:
+        kind = "message"
     if not isinstance(kind, str) or not kind:
         _refuse_kind(place)
     # Of tools that a provider runs itself there are many, and more each month: what a client has

@@ -31,6 +31,15 @@ USAGE = Usage(
 )
 
 
+@pytest.mark.parametrize("kind", [[], {}, None, 5])
+def test_a_block_whose_kind_is_nonsense_is_passed_over(kind: Any) -> None:
+    document = json.loads(recorded("anthropic/reply.json"))
+    document["content"].append({"type": kind, "text": "no"})
+    raw = json.dumps(document).encode()
+    reply = adapter_of(CLAUDE).read_reply(call_of(), CLAUDE, [], raw)
+    assert reply.body["choices"][0]["message"]["content"] == "Ta cold — 4\u202f°C"
+
+
 def test_a_reply_becomes_a_chat_completion() -> None:
     reply = adapter_of(CLAUDE).read_reply(call_of(), CLAUDE, [], recorded("anthropic/reply.json"))
     assert reply.body == {

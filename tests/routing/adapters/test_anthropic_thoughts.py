@@ -98,6 +98,7 @@ def test_thinking_blocks_are_taken_under_their_other_name() -> None:
         [{"type": "thinking", "thinking": "Hm.", "signature": "panelboard:unsigned"}],
         [{"type": "redacted_thinking", "data": "panelboard:e30="}],
         [{"type": "text", "text": "Hm."}],
+        [{"type": []}, {"type": {}}],
         "Hm.",
     ],
 )

@@ -116,6 +116,15 @@ def test_a_schema_in_the_words_of_text_generation_inference_is_a_schema() -> Non
     assert call.body["response_format"]["json_schema"]["schema"] == schema
 
 
+@pytest.mark.parametrize("kind", [[], {}, ["json_schema"], 5])
+def test_a_word_that_is_none_is_left_for_the_provider_to_refuse(kind: object) -> None:
+    part = {"type": kind, "text": "hi"}
+    messages = [{"role": "user", "content": [part]}]
+    call, facts = parsed(messages=messages, response_format={"type": kind})
+    assert (call.body["messages"], call.body["response_format"]) == (messages, {"type": kind})
+    assert facts.needs == frozenset()
+
+
 def test_such_a_schema_that_is_none_is_refused_by_name() -> None:
     with pytest.raises(HubError) as caught:
         parsed(response_format={"type": "json_object", "value": "yes"})

@@ -313,6 +313,7 @@ def test_what_chat_has_no_word_for_is_named(sent: dict[str, Any], named: str) ->
         ({"input": 5}, "input"),
         ({"input": ["a"]}, "input[0]"),
         ({"input": [{"type": {"a": 1}}]}, "input[0].type"),
+        ({"input": [{"type": [], "role": "user", "content": "a"}]}, "input[0].type"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
         ({"input": [{"role": "tool", "content": "a"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": 5}]}, "input[0].content"),
