@@ -38,7 +38,7 @@ class CompletionsSurface(Surface):
             "created": int(now_unix_s),
             "model": text_of(body.get("model")),
         }
-        return CompletionsVoice(body, _prompt_of(body), head)
+        return CompletionsVoice(body, _prompt_of(body), head, request_id)
 
     @override
     def error_body(self, error: HubError, request_id: str) -> bytes:
@@ -46,13 +46,14 @@ class CompletionsSurface(Surface):
 
 
 class CompletionsVoice(Voice):
-    def __init__(self, body: Body, prompt: str, head: Body) -> None:
+    def __init__(self, body: Body, prompt: str, head: Body, request_id: str) -> None:
         self.chat = _chat_from(body, prompt)
         self.native = NativeCall(
             NATIVE_DIALECT, {name: v for name, v in body.items() if name not in _HUB_FIELDS}
         )
         self.uncarried: tuple[str, ...] = ()
         self.head = head
+        self.request_id = request_id
         self.echoed = prompt if body.get("echo") is True else ""
         self.wants_usage = dict_of(body.get("stream_options")).get("include_usage") is True
 
@@ -97,7 +98,7 @@ class CompletionsStream(VoiceStream):
 
     def _choice(self, choice: Body) -> Body | None:
         """None for what says nothing here: a role, or nothing at all."""
-        index = choice.get("index", 0)
+        index = _index_of(choice)
         delta = dict_of(choice.get("delta"))
         text, finish = _text_in(delta), _finish_word(choice)
         if index not in self._chars:
@@ -122,8 +123,7 @@ class CompletionsStream(VoiceStream):
         if self._ended:
             return b""
         self._ended = True
-        request_id = text_of(self._voice.head["id"]).removeprefix("cmpl-")
-        return sse.encode(openai_envelope.error_body(error, request_id, NAMES))
+        return sse.encode(openai_envelope.error_body(error, self._voice.request_id, NAMES))
 
 
 class _Piece:
@@ -139,7 +139,7 @@ class _Piece:
         """`start`: characters of this choice before it. Thoughts have no field of their own."""
         made: Body = {
             "text": self._text,
-            "index": self._choice.get("index", 0),
+            "index": _index_of(self._choice),
             "logprobs": _logprobs(self._choice, start),
             "finish_reason": finish,
         }
@@ -242,6 +242,11 @@ def headed(head: Body, document: Body) -> Body:
 def _usage(document: Body) -> Body:
     usage = dict_of(document.get("usage"))
     return {"usage": usage} if usage else {}
+
+
+def _index_of(choice: Body) -> int:
+    index = choice.get("index")
+    return index if type(index) is int else 0
 
 
 def _text_in(message: Body) -> str:

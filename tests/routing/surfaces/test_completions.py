@@ -177,9 +177,16 @@ def test_a_broken_stream_ends_with_an_error_and_without_done() -> None:
     told = stream.feed(chunk({"content": "half"}))
     assert text_of(chunks_in(told)) == "half"
     error = json.loads(stream.broken(HubError(502, "cut", "cut")).removeprefix(b"data: "))["error"]
-    assert (error["code"], error["request_id"]) == ("cut", REQUEST_ID.replace("-", ""))
+    assert (error["code"], error["request_id"]) == ("cut", REQUEST_ID)
     assert stream.close() == b""
     assert stream.broken(HubError(502, "cut", "cut")) == b""
+
+
+@pytest.mark.parametrize("index", [[], {}, None, "0", True])
+def test_a_choice_whose_place_is_nonsense_is_taken_for_the_first(index: Any) -> None:
+    choice = {"index": index, "delta": {"content": "hi"}, "finish_reason": None}
+    told = stream_to(voice_of(), frame({"id": "c", "choices": [choice]}))
+    assert [document["choices"][0]["index"] for document in told] == [0]
 
 
 def test_closing_twice_says_nothing_twice() -> None:
