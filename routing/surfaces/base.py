@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+from routing.adapters import sse
 from routing.adapters.base import Headers, NativeCall
 from routing.core.errors import HubError
+
+LONGEST_CHUNK_BYTES = 8 * sse.MAX_EVENT_BYTES  # translated, a provider's event may have grown
 
 
 class VoiceStream(Protocol):

@@ -11,7 +11,7 @@ from routing.adapters.base import NativeCall
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, loads, text_of
 from routing.core.errors import HubError
 from routing.surfaces import openai_envelope
-from routing.surfaces.base import Surface, Voice, VoiceStream
+from routing.surfaces.base import LONGEST_CHUNK_BYTES, Surface, Voice, VoiceStream
 from routing.surfaces.openai_envelope import refusal
 
 Body = dict[str, Any]
@@ -75,7 +75,7 @@ class CompletionsVoice(Voice):
 class CompletionsStream(VoiceStream):
     def __init__(self, voice: CompletionsVoice) -> None:
         self._voice = voice
-        self._frames = sse.FrameSplitter()
+        self._frames = sse.FrameSplitter(LONGEST_CHUNK_BYTES)
         self._chars: dict[int, int] = {}  # sent so far, by choice
         self._ended = False
 

@@ -17,7 +17,7 @@ from routing.adapters.anthropic.foreign import UNSIGNED
 from routing.adapters.chunks import stable_call_id
 from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
 from routing.core.errors import HubError
-from routing.surfaces.base import VoiceStream
+from routing.surfaces.base import LONGEST_CHUNK_BYTES, VoiceStream
 from routing.surfaces.messages.errors import error_event
 from routing.surfaces.messages.reasoning import (
     cargo_block,
@@ -35,7 +35,6 @@ from routing.surfaces.messages.words import (
 )
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
-LONGEST_CHUNK_BYTES = 8 * sse.MAX_EVENT_BYTES  # translated, an event may have grown
 
 
 def event(kind: str, **fields: Any) -> bytes:

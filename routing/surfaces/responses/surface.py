@@ -14,7 +14,7 @@ from routing.adapters.jsonio import dict_of, dicts_in, dumps, loads
 from routing.adapters.usage import openai_usage_object
 from routing.core.errors import HubError
 from routing.surfaces import openai_envelope
-from routing.surfaces.base import Asker, Surface, Voice, VoiceStream
+from routing.surfaces.base import LONGEST_CHUNK_BYTES, Asker, Surface, Voice, VoiceStream
 from routing.surfaces.responses.answer import Answer
 from routing.surfaces.responses.echo import check_settings, response_base
 from routing.surfaces.responses.ids import response_id_for
@@ -157,7 +157,7 @@ class ResponsesVoice(Voice):
 class ResponsesStream(VoiceStream):
     def __init__(self, voice: ResponsesVoice, base: dict[str, Any]) -> None:
         self._voice = voice
-        self._frames = sse.FrameSplitter()
+        self._frames = sse.FrameSplitter(LONGEST_CHUNK_BYTES)
         self._out: list[bytes] = []
         self._sequence = 0
         self._answer = Answer(base, self._emit)

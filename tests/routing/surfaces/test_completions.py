@@ -189,6 +189,11 @@ def test_a_choice_whose_place_is_nonsense_is_taken_for_the_first(index: Any) -> 
     assert [document["choices"][0]["index"] for document in told] == [0]
 
 
+def test_a_chunk_that_grew_in_translation_passes_whole() -> None:
+    told = stream_to(voice_of(), chunk({"content": "x" * 2**21}), chunk({"content": "y"}))
+    assert text_of(told) == "x" * 2**21 + "y"
+
+
 def test_closing_twice_says_nothing_twice() -> None:
     stream = voice_of().open_stream()
     stream.feed(LONG)

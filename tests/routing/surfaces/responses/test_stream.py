@@ -237,6 +237,11 @@ def test_other_choices_are_not_mixed_in() -> None:
     assert response["output"][0]["content"][0]["text"] == "A"
 
 
+def test_a_chunk_that_grew_in_translation_passes_whole() -> None:
+    told = stream_to(voice_of(), chat_stream(chunk({"content": "x" * 2**21})))
+    assert told[-1]["response"]["output"][0]["content"][0]["text"] == "x" * 2**21
+
+
 def test_closing_twice_says_nothing_twice() -> None:
     stream = voice_of().open_stream()
     stream.feed(LONG)
