@@ -212,6 +212,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     callers: dict[bytes, Caller]  # by HMAC-SHA256 digest of the API key
     default_policy: Policy
     aliases: dict[str, str] = {}  # lower-cased or short model name -> canonical name
+    resting_providers: frozenset[str] = frozenset()  # slugs that exist, and are not routed to
 
 
 EMPTY_POLICY = Policy(id=0, name="balanced", version=0, document=PolicyDocument())

@@ -94,6 +94,27 @@ def unknown_fallback(requested: str, snapshot: Snapshot) -> HubError:
     return _no_model(words, "models", near)
 
 
+def check_provider(name: str, snapshot: Snapshot, param: str) -> None:
+    """Raises HubError 400 for a name, such as `groq` or `deepinfra/fp4`, of no provider there is.
+
+    One that is paused, or does not serve the model, is no mistake.
+    """
+    slug = name.partition("/")[0]
+    known = snapshot.providers
+    if slug in known or slug in snapshot.resting_providers:
+        return
+    near = get_close_matches(slug.lower()[:60], known, n=3, cutoff=0.5)
+    hint = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(sorted(known))}."
+    raise HubError(
+        400,
+        "unknown_provider",
+        f"'{name[:60]}' in '{param}' is no provider of this hub. {hint}",
+        param=param,
+        should_retry=False,
+        detail={"near_matches": near},
+    )
+
+
 def _hint(near: list[str]) -> str:
     return f"Did you mean {', '.join(near)}?" if near else "GET /v1/models lists what exists."
 

@@ -9,8 +9,8 @@ from routing.core.catalog import Snapshot
 from routing.core.kinds import check_kind, model_kind
 from routing.core.names import find_model, resolve, unknown_fallback
 from routing.core.request import RequestFacts
-from routing.gateway.parse import MAX_FALLBACK_MODELS, MAX_NAME_CHARS
-from routing.gateway.preferences import bad_request, names_of, parse_preferences
+from routing.gateway.parse import MAX_FALLBACK_MODELS
+from routing.gateway.preferences import MAX_NAME_CHARS, bad_request, names_of, preferences_in
 
 STREAM = "stream"  # the capability
 Parsed = tuple[ChatCall, RequestFacts]
@@ -27,7 +27,7 @@ def facts_of(
 ) -> RequestFacts:
     """`streamed_by` is the parameter that asks for events, "" where none are asked for."""
     requested = _model_name(body)
-    preferences = parse_preferences(body.pop("provider", None))
+    preferences = preferences_in(body, snapshot)
     fallbacks = _fallbacks(body.pop("models", None), kind, snapshot)
     found = resolve(requested, snapshot)
     check_kind(found.model, kind, snapshot)
@@ -95,15 +95,6 @@ def text_in(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise bad_request("invalid_type", f"'{name}' must be a text, and not an empty one", name)
-    return value
-
-
-def whole_in(body: dict[str, Any], name: str, most: int) -> int | None:
-    value = body.get(name)
-    if value is not None and (type(value) is not int or not 1 <= value <= most):
-        raise bad_request(
-            "invalid_value", f"'{name}' must be a whole number from 1 to {most}", name
-        )
     return value
 
 

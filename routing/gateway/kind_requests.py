@@ -34,11 +34,10 @@ from routing.gateway.kind_facts import (
     check_one_of,
     facts_of,
     text_in,
-    whole_in,
 )
 from routing.gateway.kind_forms import Note, parse_recording
 from routing.gateway.parse import load_json
-from routing.gateway.preferences import bad_request
+from routing.gateway.preferences import bad_request, whole_in
 
 MOST_INPUTS = 2048
 MOST_DOCUMENTS = 10_000

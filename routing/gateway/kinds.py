@@ -19,7 +19,7 @@ from routing.gateway.explain import explain_refusal
 from routing.gateway.kind_facts import Parsed
 from routing.gateway.kind_requests import parse_kind
 from routing.gateway.limits import refusal_headers
-from routing.gateway.parse import MAX_NAME_CHARS
+from routing.gateway.preferences import MAX_NAME_CHARS
 from routing.gateway.scribe import Scribe
 from routing.gateway.service import PARSE_IN_THREAD_BYTES, Gateway, outcome_of_error
 from routing.gateway.sound_sink import SoundSink

@@ -20,12 +20,14 @@ from routing.core.catalog import Snapshot
 from routing.core.kinds import CHAT, check_kind
 from routing.core.names import find_model, resolve, unknown_fallback
 from routing.core.request import DEFAULT_OUTPUT_TOKENS, RequestFacts
+from routing.gateway.preferences import MAX_NAME_CHARS, names_of, preferences_in, whole_in
 from routing.gateway.preferences import bad_request as bad_request
-from routing.gateway.preferences import names_of
 from routing.gateway.preferences import parse_preferences as parse_preferences
 
 MAX_FALLBACK_MODELS = 4
-MAX_NAME_CHARS = 300
+MAX_ANSWERS = 128  # to one request
+MAX_FIELDS = 200
+MAX_FIELD_CHARS = 200  # of a name, and of a word such as the service tier
 MAX_OUTPUT_TOKENS = 10_000_000
 T = TypeVar("T")
 
@@ -104,16 +106,18 @@ def parse_any(
     body: dict[str, Any], raw: bytes, snapshot: Snapshot
 ) -> tuple[ChatCall, RequestFacts]:
     """As `parse_chat`, field by field."""
+    _check_field_names(body)
     _spell_out_schema(body)
     requested = _model_name(body)
     messages = _messages(body)
     stream = _optional(body, "stream", bool) or False
     options = _optional(body, "stream_options", dict) or {}
-    preferences = parse_preferences(body.pop("provider", None))
+    preferences = preferences_in(body, snapshot)
     fallbacks = _fallback_models(body.pop("models", None), snapshot)
     found = resolve(requested, snapshot)
     check_kind(found.model, CHAT, snapshot)
     cap = _max_tokens(body)
+    whole_in(body, "n", MAX_ANSWERS)
     call = ChatCall(body, stream, options.get("include_usage") is True, raw)
     facts = RequestFacts(
         requested_model=requested,
@@ -127,7 +131,7 @@ def parse_any(
         stream=stream,
         needs=_needs(body, messages),
         parameters=frozenset(body) if preferences.require_parameters else frozenset(),
-        service_tier=_optional(body, "service_tier", str) or "",
+        service_tier=_service_tier(body),
         preferences=preferences,
         fallback_models=fallbacks,
     )
@@ -195,13 +199,27 @@ def _optional(body: dict[str, Any], name: str, kind: type[T]) -> T | None:
 
 def _max_tokens(body: dict[str, Any]) -> int | None:
     for name in ("max_completion_tokens", "max_tokens"):
-        value = _optional(body, name, int)
-        if value is not None:
-            if not 1 <= value <= MAX_OUTPUT_TOKENS:
-                words = f"'{name}' must be a whole number from 1 to {MAX_OUTPUT_TOKENS:,}"
-                raise bad_request("invalid_value", words, name)
-            return value
+        if _optional(body, name, int) is not None:
+            return whole_in(body, name, MAX_OUTPUT_TOKENS)
     return None
+
+
+def _service_tier(body: dict[str, Any]) -> str:
+    tier = _optional(body, "service_tier", str) or ""
+    if len(tier) > MAX_FIELD_CHARS:
+        words = f"'service_tier' has at most {MAX_FIELD_CHARS} characters"
+        raise bad_request("invalid_value", words, "service_tier")
+    return tier
+
+
+def _check_field_names(body: dict[str, Any]) -> None:
+    """Those that no provider takes are written down, and named in the answer's headers."""
+    if len(body) > MAX_FIELDS or any(len(name) > MAX_FIELD_CHARS for name in body):
+        raise bad_request(
+            "invalid_value",
+            f"The body has at most {MAX_FIELDS} fields, with names of at most {MAX_FIELD_CHARS} "
+            "characters",
+        )
 
 
 def _needs(body: dict[str, Any], messages: list[dict[str, Any]]) -> frozenset[str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from routing.core.catalog import Caller, Policy
+from routing.core.catalog import Caller, Policy, Snapshot
 from routing.core.errors import HubError
+from routing.core.names import check_provider
 from routing.core.request import NO_PREFERENCES, ProviderPreferences, RequestFacts
 
 SORTS = ("price", "throughput", "latency")
@@ -17,6 +18,9 @@ PARTITIONS = ("model", "none")
 PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p99": 99.0}
 MAX_TAGS = 20
 MAX_LABEL_CHARS = 256
+MAX_NAMES = 100  # in one list
+MAX_NAME_CHARS = 300
+MAX_PRICE_CHARS = 40
 
 READ_HEADERS = frozenset({b"x-session-id", b"x-panelboard-tags"})  # by `facts_for`
 
@@ -43,10 +47,33 @@ def parse_preferences(value: object) -> ProviderPreferences:
     return ProviderPreferences(**fields)
 
 
+def preferences_in(body: dict[str, Any], snapshot: Snapshot) -> ProviderPreferences:
+    """Takes the `provider` object out of a body. Raises HubError 400 naming what is wrong."""
+    value = body.pop("provider", None)
+    if value is None:
+        return NO_PREFERENCES
+    found = parse_preferences(value)
+    for param, names in (("order", found.order), ("only", found.only), ("ignore", found.ignore)):
+        for name in names:
+            check_provider(name, snapshot, f"provider.{param}")
+    return found
+
+
 def names_of(value: object, param: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise bad_request("invalid_type", f"'{param}' must be a list of strings", param)
+    if len(value) > MAX_NAMES or any(len(item) > MAX_NAME_CHARS for item in value):
+        words = f"'{param}' takes at most {MAX_NAMES} names of at most {MAX_NAME_CHARS} characters"
+        raise bad_request("invalid_value", words, param)
     return tuple(value)
+
+
+def whole_in(body: Mapping[str, Any], name: str, most: int) -> int | None:
+    value = body.get(name)
+    if value is not None and (type(value) is not int or not 1 <= value <= most):
+        words = f"'{name}' must be a whole number from 1 to {most:,}"
+        raise bad_request("invalid_value", words, name)
+    return value
 
 
 def _unknown(where: str, name: object, known: tuple[str, ...]) -> HubError:
@@ -161,13 +188,14 @@ def _max_price(name: str, value: object) -> Fields:
 def _price(value: object, param: str, unit: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise bad_request("invalid_type", f"'{param}' must be a price in {unit}", param)
+    text = str(value)
     try:
-        price = Decimal(str(value))
+        price = Decimal(text if len(text) <= MAX_PRICE_CHARS else -1)
     except InvalidOperation:
         price = Decimal(-1)
     if not price.is_finite() or price < 0:
         raise bad_request("invalid_value", f"'{param}' must be a price in {unit}", param)
-    return str(value)
+    return text
 
 
 _PARSERS: dict[str, Callable[[str, object], Fields]] = {
@@ -232,8 +260,8 @@ def _tags(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> frozenset[
     metadata = body.get("metadata")
     listed = metadata.get("tags") if isinstance(metadata, dict) else None
     if isinstance(listed, str):
-        said += listed.split(",")
+        said += listed[: MAX_TAGS * (MAX_LABEL_CHARS + 1)].split(",")
     elif isinstance(listed, list):
-        said += [tag for tag in listed if isinstance(tag, str)]
+        said += [tag for tag in listed[: 10 * MAX_TAGS] if isinstance(tag, str)]
     tags = [tag.strip()[:MAX_LABEL_CHARS] for tag in said if tag.strip()]
     return frozenset(tags[:MAX_TAGS])

@@ -62,7 +62,8 @@ def read_snapshot(cursor: Cursor, keyring: Keyring, now: dt.datetime | None = No
     """Reads everything anew. The version is read first: what changes meanwhile is read again."""
     moment = now or dt.datetime.now(dt.UTC)
     version = read_version(cursor)
-    providers = _providers(cursor)
+    provider_rows = read(cursor, ProviderRow)
+    providers = _providers(provider_rows)
     model_rows = read(cursor, ModelRow)
     by_model_id = {row.id: _model(row) for row in model_rows}
     endpoints = _endpoints(cursor, providers, by_model_id, keyring, moment)
@@ -77,13 +78,16 @@ def read_snapshot(cursor: Cursor, keyring: Keyring, now: dt.datetime | None = No
         callers=_callers(cursor, by_policy_id, moment),
         default_policy=default_policy,
         aliases=_aliases(model_rows),
+        resting_providers=frozenset(row.slug for row in provider_rows if row.id not in providers),
     )
 
 
-def _providers(cursor: Cursor) -> dict[int, Provider]:
+def _providers(rows: Iterable[ProviderRow]) -> dict[int, Provider]:
     """Those that are routed to, by id."""
     found: dict[int, Provider] = {}
-    for row in read(cursor, ProviderRow):
+    for row in rows:
+        if not row.is_active:
+            continue
         written = _json(row.quirks)
         try:
             quirks = quirks_from(written) if written else PLAIN

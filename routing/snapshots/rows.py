@@ -25,6 +25,7 @@ class ProviderRow(NamedTuple):
     simulated_base_url: str
     quirks: str
     data_policy: str
+    is_active: bool
 
 
 class ModelRow(NamedTuple):
@@ -120,8 +121,9 @@ class LimitRow(NamedTuple):
 
 _SELECT: dict[type[Any], str] = {
     ProviderRow: """
-SELECT id, slug, name, dialect, base_url, simulated_base_url, quirks::text, data_policy::text
-FROM routing_provider WHERE lifecycle = 'active' ORDER BY name
+SELECT id, slug, name, dialect, base_url, simulated_base_url, quirks::text, data_policy::text,
+       lifecycle = 'active'
+FROM routing_provider ORDER BY name
 """,
     ModelRow: """
 SELECT id, name, kind, maker, input_modalities::text, output_modalities::text, aliases::text,

@@ -217,3 +217,12 @@ def test_measurements_are_carried_along() -> None:
     stats.write_endpoint_stats([stats.StatsRow(endpoint.pk, n=41)], updated_at=timezone.now())
     measured = load_snapshot().endpoints[endpoint.pk].stats
     assert (measured.n, measured.ttft_p50_ms) == (41, None)
+
+
+def test_a_provider_that_is_paused_is_not_routed_to_and_yet_known_by_name() -> None:
+    assert load_snapshot().resting_providers == frozenset()
+    Provider.objects.filter(slug="beta").update(lifecycle=Provider.Lifecycle.PAUSED)
+    snapshot = load_snapshot()
+    assert slugs(snapshot) == ["alpha"]
+    assert "beta" not in snapshot.providers
+    assert snapshot.resting_providers == {"beta"}

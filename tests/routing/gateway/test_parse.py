@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from routing.core.errors import HubError
@@ -153,3 +154,63 @@ def test_nulls_in_the_provider_object_mean_nothing() -> None:
         == NO_PREFERENCES
     )
     assert parse_preferences(None) is NO_PREFERENCES
+
+
+# --- names of providers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["order", "only", "ignore"])
+def test_a_provider_that_does_not_exist_is_named_with_those_that_are_near(field: str) -> None:
+    error = refused(provider={field: ["groq", "gorq"]})
+    assert (error.code, error.param) == ("unknown_provider", f"provider.{field}")
+    assert "'gorq'" in error.message
+    assert "Did you mean groq?" in error.message
+    assert error.detail == {"near_matches": ["groq"]}
+    assert "Did you mean groq?" in refused(provider={field: ["Groq/fp8"]}).message
+
+
+def test_where_nothing_is_near_the_providers_are_listed() -> None:
+    assert "There are groq, other." in refused(provider={"only": ["\n" * 250]}).message
+    assert len(refused(provider={"only": ["x" * 250]}).message) < 300
+
+
+@pytest.mark.parametrize("field", ["order", "only", "ignore"])
+def test_a_provider_that_is_paused_or_does_not_serve_the_model_is_no_mistake(field: str) -> None:
+    resting = msgspec.structs.replace(WORLD, resting_providers=frozenset({"together"}))
+    for name in ("groq", "groq/fp8", "groq/eu", "other", "together", "together/fp8"):
+        body = {"model": MODEL, "messages": HELLO, "provider": {field: [name]}}
+        _, facts = parse_chat(body, b"", resting)
+        assert getattr(facts.preferences, field) == (name,)
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, -1, 129, 10**12, 1.5, True, "2"])
+def test_more_answers_than_128_or_fewer_than_one_are_refused(n: object) -> None:
+    error = refused(n=n)
+    assert (error.code, error.param) == ("invalid_value", "n")
+    assert "from 1 to 128" in error.message
+
+
+@pytest.mark.parametrize("n", [None, 1, 128])
+def test_up_to_128_answers_may_be_asked_for(n: object) -> None:
+    assert parsed(n=n)[0].body["n"] == n
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"provider": {"order": ["groq"] * 101}}, "provider.order"),
+        ({"provider": {"quantizations": ["x" * 301]}}, "provider.quantizations"),
+        ({"provider": {"max_price": {"prompt": "0." + "0" * 100}}}, "provider.max_price.prompt"),
+        ({"service_tier": "x" * 201}, "service_tier"),
+        ({"x" * 201: 1}, None),
+        ({f"field_{n}": 1 for n in range(200)}, None),
+    ],
+)
+def test_what_is_written_down_of_a_request_has_its_measure(
+    more: dict[str, object], param: str | None
+) -> None:
+    error = refused(**more)
+    assert (error.code, error.param) == ("invalid_value", param)
