@@ -23,8 +23,9 @@ from routing.gateway.asgi import (
 from routing.gateway.errors import JSON_HEADERS, error_body, error_headers, our_fault
 from routing.gateway.kinds import KIND_PATHS, NOT_OFFERED, answer_kind
 from routing.gateway.listing import model_body, models_body
-from routing.gateway.resources import counted, kept_response
+from routing.gateway.resources import kept_response
 from routing.gateway.service import Gateway
+from routing.gateway.token_counts import counted
 from routing.surfaces.base import Surface
 from routing.surfaces.responses.store import ResponseStore
 
@@ -116,7 +117,7 @@ class GatewayApp:
         caller = self._authenticate(scope)
         check_headers(scope["headers"], self.gateway.settings.max_body_bytes)
         raw = await read_body(receive, self.gateway.settings.max_body_bytes)
-        answered = await counted(self.gateway, scope["headers"], raw, caller.project_id)
+        answered = await counted(self.gateway, caller, scope["headers"], raw)
         await AsgiSink(receive, send).reply(200, answered.headers, answered.body)
 
     async def _kept(self, scope: Scope, receive: Receive, send: Send) -> None:
