@@ -178,3 +178,17 @@ def test_a_checkpoint_comes_back(offset: int) -> None:
 @pytest.mark.parametrize("data", [b"", b"-5", b"12a", b"\xff\xfe", b"9" * 50, b"0", b"3"])
 def test_an_unreadable_checkpoint_means_from_the_beginning(data: bytes) -> None:
     assert parse_checkpoint(data) == HEADER_BYTES
+
+
+def test_the_format_does_not_change_unseen() -> None:
+    head = pack_header(UUID(int=1), 2, 3, 4.0)
+    assert head.hex() == (
+        "504e4c53504f4f4c"
+        "0200"
+        "4000"
+        "02000000"
+        "03000000"
+        "00000000000000000000000000000001"
+        "0000000000001040" + "00" * 16 + "34f01395"
+    )
+    assert pack_frame(b"\x93\x01\x02\x03", 5).hex() == "040000006b38921393010203"
