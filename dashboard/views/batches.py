@@ -38,6 +38,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         "pages/batches.html",
         {
             "rows": rows,
+            "is_simulated": any(row.simulated for row in rows),
             "next_cursor": rows[-1].name if len(found) > PAGE_SIZE else "",
             "is_first": "after" not in request.GET,
             "base_url": request.build_absolute_uri("/v1"),
@@ -61,6 +62,7 @@ def batch_page(request: HttpRequest, name: str) -> HttpResponse:
         "pages/batch.html",
         {
             "batch": batch,
+            "is_simulated": batch.simulated,
             "files": batches.files_of(batch),
             "may_cancel": batch.is_cancellable and _may_cancel(person, batch),
             "requests_url": f"{reverse('requests')}?{urlencode(_requests_of(batch))}",

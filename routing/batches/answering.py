@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from typing_extensions import override
 from routing.adapters.base import Headers
 from routing.batches import lines
 from routing.batches.desk import LineDesk
-from routing.batches.lines import Keep, Take
+from routing.batches.lines import Cost, Keep, Take
 from routing.batches.preparing import prepare
 from routing.core.batches import LineEnd, LineJob, pause_s
 from routing.core.catalog import Caller
@@ -128,9 +127,9 @@ class _Line:
         self._answering = answering
         self._request_id = UUID(bytes=request_id)
 
-    async def answered(self, body: bytes, cost_usd: Decimal | None) -> bool:
+    async def answered(self, body: bytes, cost: Cost) -> bool:
         """False where the line is somebody else's by now."""
-        return await self._keep(200, body, cost_usd)
+        return await self._keep(200, body, cost)
 
     async def failed(self, error: HubError) -> LineEnd:
         if error.code == STOPPING.code:
@@ -149,10 +148,10 @@ class _Line:
         """Not for any fault of the line: the try does not count."""
         await self._again(0.0, counts=False)
 
-    async def _keep(self, status: int, body: bytes, cost_usd: Decimal | None = None) -> bool:
+    async def _keep(self, status: int, body: bytes, cost: Cost | None = None) -> bool:
         keyring = self._answering.keyring
         sealed = lines.seal(keyring, self.job.place, body)
-        kept = await self._end(status, keyring.active, sealed, cost_usd=cost_usd)
+        kept = await self._end(status, keyring.active, sealed, cost=cost)
         self.end = LineEnd.DONE if kept else LineEnd.NOT_YOURS
         return kept
 
@@ -168,11 +167,11 @@ class _Line:
         *,
         pause: float = 0.0,
         counts: bool = True,
-        cost_usd: Decimal | None = None,
+        cost: Cost | None = None,
     ) -> Awaitable[bool]:
         job, request_id = self.job, self._request_id
         ended = Keep(
-            *(job.line_id, job.try_no, request_id, status, key_id, sealed, pause, counts, cost_usd)
+            *(job.line_id, job.try_no, request_id, status, key_id, sealed, pause, counts, cost)
         )
         return self._answering.desk.keep(ended)
 
@@ -180,10 +179,10 @@ class _Line:
 class _LineScribe(Scribe):
     """Holds the end of an answered attempt back until the answer is kept."""
 
-    __slots__ = ("_book", "cost_usd")
+    __slots__ = ("_book", "cost")
 
     _book: Callable[[], None]
-    cost_usd: Decimal
+    cost: Cost
 
     @override
     def answered(
@@ -195,7 +194,7 @@ class _LineScribe(Scribe):
         finish_reason: str,
         response_model: str,
     ) -> None:
-        self.cost_usd = money.charge.amount_usd
+        self.cost = Cost(money.charge.amount_usd, attempt.endpoint.provider.simulated)
         attempt.settled = True  # from here on no deadline may end it
         self._book = partial(
             super().answered,
@@ -251,7 +250,7 @@ class _LineSink:
         self, status: int, headers: Headers, body: bytes, fixed: FixedHeaders = NO_HEADERS
     ) -> None:
         self.started = True
-        if await self._line.answered(body, self._scribe.cost_usd):
+        if await self._line.answered(body, self._scribe.cost):
             await self._scribe.book()
         else:
             self._scribe.drop()

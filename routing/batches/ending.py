@@ -78,10 +78,14 @@ sized AS (
 SELECT next.* FROM next JOIN sized USING (number)
 WHERE so_far <= %s OR place = 1 ORDER BY number
 """
+# A batch that was begun before costs were kept has answers of which none is known.
 _ENDED = """
 UPDATE routing_batch SET status = %s, {moment} = now(), completed = %s, failed = %s,
   output_file_id = %s, error_file_id = %s, usage = %s::jsonb,
-  cost_usd = (SELECT sum(cost_usd) FROM routing_batchline WHERE batch_id = routing_batch.id)
+  (cost_usd, simulated) = (
+    SELECT CASE WHEN count(*) FILTER (WHERE status_code = 200 AND cost_usd IS NULL) = 0
+      THEN sum(cost_usd) END, coalesce(bool_or(simulated), false)
+    FROM routing_batchline WHERE batch_id = routing_batch.id)
 WHERE id = %s
 """
 

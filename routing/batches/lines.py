@@ -52,6 +52,13 @@ class Take(msgspec.Struct, frozen=True):
     request_id: UUID
 
 
+class Cost(msgspec.Struct, frozen=True):
+    """Of an answer."""
+
+    usd: Decimal
+    simulated: bool  # by the built-in simulator: nobody is owed it
+
+
 class Keep(msgspec.Struct, frozen=True):
     """How a try ended. Without `status_code` the line waits for `pause_s` and is tried again."""
 
@@ -63,7 +70,7 @@ class Keep(msgspec.Struct, frozen=True):
     sealed: bytes = b""
     pause_s: float = 0.0
     counts: bool = True  # as a try
-    cost_usd: Decimal | None = None
+    cost: Cost | None = None
 
 
 _NEXT = """
@@ -108,10 +115,11 @@ WHERE id = ANY(%s) AND state = 'running' AND holder = %s
 # A line whose lease ended while Postgres was away may be kept still, unless someone tries it again.
 _KEEP = """
 UPDATE routing_batchline AS line SET state = 'done', status_code = new.status_code,
-  key_id = new.key_id, sealed = new.sealed, cost_usd = new.cost_usd, holder = NULL,
-  lease_until = NULL, not_before = NULL
+  key_id = new.key_id, sealed = new.sealed, cost_usd = new.cost_usd,
+  simulated = new.simulated, holder = NULL, lease_until = NULL, not_before = NULL
 FROM unnest(%s::bigint[], %s::smallint[], %s::uuid[], %s::smallint[], %s::text[], %s::bytea[],
-  %s::numeric[]) AS new (id, try_no, request_id, status_code, key_id, sealed, cost_usd)
+  %s::numeric[], %s::boolean[])
+  AS new (id, try_no, request_id, status_code, key_id, sealed, cost_usd, simulated)
 WHERE line.id = new.id AND line.try_no = new.try_no AND line.request_id = new.request_id
   AND line.state IN ('running', 'waiting')
 RETURNING line.id
@@ -195,7 +203,8 @@ def keep(cursor: Cursor, ended: Sequence[Keep]) -> set[int]:
                 [one.status_code for one in whole],
                 [one.key_id for one in whole],
                 [one.sealed for one in whole],
-                [one.cost_usd for one in whole],
+                [one.cost and one.cost.usd for one in whole],
+                [one.cost is not None and one.cost.simulated for one in whole],
             ],
         )
         kept |= _ids(cursor)

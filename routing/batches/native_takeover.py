@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from routing.adapters.base import Adapter
 from routing.adapters.registry import adapter_for
 from routing.batches import files, lines
 from routing.batches.answering import KIND
-from routing.batches.lines import Keep
+from routing.batches.lines import Cost, Keep
 from routing.batches.native_store import AtProvider, NativeLine
 from routing.batches.preparing import Prepared, prepare
 from routing.batches.providers.carrier import Carrier
@@ -89,13 +88,13 @@ class Bookkeeper:
         request_id: UUID,
         status: int,
         body: bytes,
-        cost_usd: Decimal | None = None,
+        cost: Cost | None = None,
     ) -> Keep:
         keyring = self._tools.keyring
         place = (self._one.batch_id.bytes, line.number, self._one.project_id)
         sealed = lines.seal(keyring, place, body)
         ended = Keep(line.id, 1, request_id, status, keyring.active, sealed)
-        return msgspec.structs.replace(ended, cost_usd=cost_usd)
+        return msgspec.structs.replace(ended, cost=cost)
 
     def kept_error(self, line: NativeLine, request_id: UUID, error: HubError) -> Keep:
         return self.kept(line, request_id, error.status, error_body(error, str(request_id)))
@@ -112,14 +111,14 @@ class Bookkeeper:
         if not self._gateway.spool.has_room():
             raise NoRoom
         try:
-            body, cost_usd = await self._booked(line, line.request_id, answer, endpoint)
+            body, cost = await self._booked(line, line.request_id, answer, endpoint)
         except HubError as error:
             return self.kept_error(line, line.request_id, error)
-        return self.kept(line, line.request_id, 200, body, cost_usd)
+        return self.kept(line, line.request_id, 200, body, cost)
 
     async def _booked(
         self, line: NativeLine, request_id: UUID, answer: Answer, endpoint: Endpoint
-    ) -> tuple[bytes, Decimal]:
+    ) -> tuple[bytes, Cost]:
         """Raises HubError where the answer is an error, after it was written down."""
         gateway, submitted_at = self._gateway, self._one.submitted_at
         wall = submitted_at.timestamp() if submitted_at is not None else gateway.wall()
@@ -144,7 +143,7 @@ class Bookkeeper:
 
     async def _reply(
         self, scribe: Scribe, attempt: Attempt, ready: Prepared, answer: Answer
-    ) -> tuple[bytes, Decimal]:
+    ) -> tuple[bytes, Cost]:
         endpoint = attempt.endpoint
         adapter = adapter_of(endpoint)
         if answer.status != 200:
@@ -161,7 +160,7 @@ class Bookkeeper:
             finish_reason=reply.finish_reason,
             response_model=reply.response_model,
         )
-        return raw, money.charge.amount_usd
+        return raw, Cost(money.charge.amount_usd, endpoint.provider.simulated)
 
     def _owner(self) -> Caller:
         """Whom the answers are booked to, also where the key has been revoked meanwhile."""

@@ -85,7 +85,9 @@ class Batch(models.Model):
     completed = models.IntegerField(default=0)
     failed = models.IntegerField(default=0)
     usage = models.JSONField(null=True)
+    # Null without an answer, and where that of one is not known: costs were not always kept.
     cost_usd = models.DecimalField(max_digits=24, decimal_places=12, null=True)
+    simulated = models.BooleanField(db_default=False)  # some of its cost
     errors = models.JSONField(null=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -142,6 +144,7 @@ class BatchLine(models.Model):
     status_code = models.SmallIntegerField(null=True)  # of the answer; null without one
     error_code = models.CharField(max_length=60, blank=True, default="")  # where no answer came
     cost_usd = models.DecimalField(max_digits=24, decimal_places=12, null=True)  # of the answer
+    simulated = models.BooleanField(db_default=False)  # the answer
     key_id = models.CharField(max_length=32, blank=True, default="")
     sealed = models.BinaryField(null=True)
 

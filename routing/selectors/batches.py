@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -52,7 +52,9 @@ class BatchFacts:
     total: int
     completed: int
     failed: int
-    cost_usd: Decimal | None  # of the answers so far
+    cost_usd: Decimal | None  # of the answers so far; None without any
+    is_cost_known: bool  # costs were not always kept
+    simulated: bool  # some of the cost
     created_at: dt.datetime
     expires_at: dt.datetime
     ended_at: dt.datetime | None
@@ -119,6 +121,8 @@ class _SoFar:
     completed: int = 0
     failed: int = 0
     cost_usd: Decimal | None = None
+    is_cost_known: bool = True
+    simulated: bool = False
 
 
 def _facts(rows: Sequence[Batch]) -> list[BatchFacts]:
@@ -136,26 +140,40 @@ def _counted(open_ids: Sequence[UUID]) -> dict[UUID, _SoFar]:
     if not open_ids:
         return {}
     good = Q(status_code=200)
+    not_known = good & Q(cost_usd=None)
     found = (
         BatchLine.objects.filter(batch_id__in=open_ids, state=BatchLine.State.DONE)
         .values("batch_id")
-        .annotate(good=Count("id", filter=good), all=Count("id"), cost_usd=Sum("cost_usd"))
+        .annotate(
+            good=Count("id", filter=good),
+            all=Count("id"),
+            usd=Sum("cost_usd"),
+            not_known=Count("id", filter=not_known),
+            simulated=Count("id", filter=Q(simulated=True)),
+        )
     )
     return {
-        row["batch_id"]: _SoFar(row["good"], row["all"] - row["good"], row["cost_usd"])
+        row["batch_id"]: _SoFar(
+            completed=row["good"],
+            failed=row["all"] - row["good"],
+            cost_usd=row["usd"],
+            is_cost_known=not row["not_known"],
+            simulated=bool(row["simulated"]),
+        )
         for row in found
     }
 
 
 def _batch_facts(row: Batch, here: _SoFar | None, native: NativeBatch | None) -> BatchFacts:
-    so_far = _SoFar(row.completed, row.failed, row.cost_usd)
+    is_known = row.cost_usd is not None or not row.completed
+    so_far = _SoFar(row.completed, row.failed, row.cost_usd, is_known, row.simulated)
     if row.status in OPEN:
         so_far = here or _SoFar()
         if native is not None and native.state == NativeBatch.State.RUNNING:
-            so_far = _SoFar(
-                so_far.completed + native.completed,
-                so_far.failed + native.failed,
-                so_far.cost_usd,
+            so_far = replace(
+                so_far,
+                completed=so_far.completed + native.completed,
+                failed=so_far.failed + native.failed,
             )
     ended = [getattr(row, name) for name in _ENDED_AT if getattr(row, name) is not None]
     return BatchFacts(
@@ -173,6 +191,8 @@ def _batch_facts(row: Batch, here: _SoFar | None, native: NativeBatch | None) ->
         completed=so_far.completed,
         failed=so_far.failed,
         cost_usd=so_far.cost_usd,
+        is_cost_known=so_far.is_cost_known,
+        simulated=so_far.simulated,
         created_at=row.created_at,
         expires_at=row.expires_at,
         ended_at=ended[0] if ended else None,

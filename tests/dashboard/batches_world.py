@@ -25,6 +25,7 @@ def add_batches(world: World) -> dict[str, str]:
         "failed": _failed(world),
         "running": _running(world),
         "fresh": batch(world.batch_key, world.now, 4),
+        "old": _old(world),
         "others": batch(world.other_key, world.now, 5, model="secret/model"),
     }
     return {name: f"batch_{one.pk.hex}" for name, one in made.items()}
@@ -123,8 +124,23 @@ def _running(world: World) -> Batch:
         state=BatchLine.State.DONE,
         status_code=400,
         cost_usd=Decimal("0.25"),
+        simulated=True,
     )
     return one
+
+
+def _old(world: World) -> Batch:
+    """It ended before the hub kept what batches cost."""
+    return batch(
+        world.batch_key,
+        world.now,
+        0,
+        status="completed",
+        model="openai/gpt-oss-120b",
+        total=3,
+        completed=3,
+        completed_at=world.now - dt.timedelta(hours=9),
+    )
 
 
 def _file(key: ApiKey, at: dt.datetime, name: str, purpose: str, number: int) -> BatchFile:

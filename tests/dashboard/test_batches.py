@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from routing.models import Batch, BatchFile
+from routing.models import Batch, BatchFile, BatchLine
 from tests.dashboard.batches_world import add_batches, batch
 from tests.dashboard.conftest import Enter
 from tests.dashboard.world import World
@@ -39,6 +39,31 @@ def test_the_list_tells_how_far_each_is_and_what_it_costs(
     assert "Groq" in page
     assert "as a whole" in page
     assert "Being read" in page
+
+
+def test_a_cost_by_the_simulator_says_so_and_no_other_does(
+    owner: Client, shown: dict[str, str]
+) -> None:
+    simulated = text_of(owner, f"/batches/{shown['running']}/")
+    assert "Simulated data" in simulated
+    assert '$0.2500 <span class="mark"' in simulated
+    assert "Simulated data" in text_of(owner, "/batches/")
+    real = text_of(owner, f"/batches/{shown['completed']}/")
+    assert "Simulated data" not in real
+    assert 'class="mark"' not in real
+
+
+def test_a_cost_that_was_not_kept_is_not_shown_as_none(
+    owner: Client, shown: dict[str, str]
+) -> None:
+    page = text_of(owner, f"/batches/{shown['old']}/")
+    assert ">not known</span>" in page
+    assert "its requests say what each cost" in page
+    assert text_of(owner, "/batches/").count(">not known</span>") == 1
+    line = BatchLine.objects.get()
+    line.pk, line.number, line.status_code, line.cost_usd = None, 2, 200, None
+    line.save()
+    assert ">not known</span>" in text_of(owner, f"/batches/{shown['running']}/")
 
 
 def test_other_organizations_batches_are_absent(

@@ -4,11 +4,12 @@ import asyncio
 import datetime as dt
 from typing import Any
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from openai.types import Batch
 
-from routing.batches import ending
+from routing.batches import ending, lines
 from routing.batches.native import NativeBatches
 from routing.models import BatchLine, Endpoint, Model, Provider
 from routing.services import batch_work, keys, stopping
@@ -57,7 +58,26 @@ async def test_each_line_is_booked_to_the_key_as_a_batch(world: World) -> None:
     }
     assert {one.request_id for one in world.charged} == {one.request_id for one in world.ended}
     cost_usd = sum(one.cost_usd for one in world.charged)
-    assert await run_sql("SELECT cost_usd FROM routing_batch") == [(cost_usd,)]
+    stored = await run_sql("SELECT cost_usd, simulated FROM routing_batch")
+    assert stored == [(cost_usd, False)]
+
+
+async def test_a_batch_with_an_answer_of_unknown_cost_has_no_cost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = lines.keep
+
+    def as_before_costs_were_kept(cursor: Any, ended: Any) -> set[int]:
+        old = [one for one in ended if one.try_no == 1 and one.line_id % 2]
+        without = [msgspec.structs.replace(one, cost=None) for one in old]
+        return keep(cursor, [one for one in ended if one not in old] + without)
+
+    monkeypatch.setattr(lines, "keep", as_before_costs_were_kept)
+    batch_id = await world.begin(line("a"), line("b"))
+    await world.work()
+    assert (await world.batch(batch_id))["request_counts"]["completed"] == 2
+    assert len(world.charged) == 2
+    assert await run_sql("SELECT cost_usd FROM routing_batch") == [(None,)]
 
 
 async def test_lines_that_fail_for_good_stand_in_the_error_file(world: World) -> None:

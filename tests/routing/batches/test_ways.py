@@ -76,7 +76,8 @@ async def test_each_line_is_answered_in_order_and_charged_once_at_half_price(
     assert {row.service_tier for row in rows} == {"batch"}
     assert len(charges(native)) == len(native.spool.finishes) == len(rows) == 12
     assert booked(native) == billed(simulator) > 0
-    assert await run_sql("SELECT cost_usd FROM routing_batch") == [(billed(simulator),)]
+    stored = await run_sql("SELECT cost_usd, simulated FROM routing_batch")
+    assert stored == [(billed(simulator), True)]
     assert simulator.violations() == []
 
 

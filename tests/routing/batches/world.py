@@ -37,7 +37,7 @@ from routing.surfaces.completions import CompletionsSurface
 from routing.surfaces.messages.surface import MessagesSurface
 from routing.surfaces.responses import ResponsesSurface
 from tests.routing.edge.plainly import DATABASE
-from tests.routing.factories import MODEL, endpoint, policy, snapshot
+from tests.routing.factories import MODEL, endpoint, policy, provider, snapshot
 from tests.routing.gateway.scripted import (
     JSON,
     MemorySpool,
@@ -48,7 +48,10 @@ from tests.routing.gateway.scripted import (
 
 CHAT = "/v1/chat/completions"
 MIB = 2**20
-HOMES = endpoint("first", 1), endpoint("second", 2)
+HOMES = tuple(
+    endpoint(slug, number, at=provider(slug, number, simulated=False))
+    for number, slug in enumerate(("first", "second"), 1)
+)
 PATIENCE_S = 10.0
 Answer = Callable[[str], ScriptedAnswer | Exception]
 
