@@ -94,7 +94,9 @@ def _put_limits(job: _Job) -> None:
         job.losses.essential("max_tokens")
     job.chat["max_tokens"] = max(limit, 1)
     stops = optional(job.asked, "stop_sequences", "", list) or []
-    for i, stop in enumerate(stops[:MAX_STOP_SEQUENCES]):
+    if len(stops) > MAX_STOP_SEQUENCES:
+        bad("stop_sequences", f"Input should have at most {MAX_STOP_SEQUENCES} items")
+    for i, stop in enumerate(stops):
         if not checked(stop, at("stop_sequences", i), str).strip():
             bad(at("stop_sequences", i), "each stop sequence must contain non-whitespace")
     if stops:

@@ -138,7 +138,8 @@ def _event_in(raw: bytes) -> Event:
 
 
 def _encoded(event: Event) -> bytes:
-    return b"event: " + text_of(event.get("type")).encode() + b"\n" + sse.encode(dumps(event))
+    kind = text_of(event.get("type")).encode("utf-8", "replace")
+    return b"event: " + kind + b"\n" + sse.encode(dumps(event))
 
 
 def _broken_off(item: Item) -> Item:

@@ -130,6 +130,7 @@ ABSURD = st.dictionaries(FIELDS, JSON, max_size=3) | st.builds(
         ({"system": [PNG]}, "system.0"),
         ({"stop_sequences": "END"}, "stop_sequences"),
         ({"stop_sequences": ["END", " "]}, "stop_sequences.1"),
+        ({"stop_sequences": [*["END"] * 10_000, 7]}, "stop_sequences"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": 1.5}, "temperature"),
         ({"top_p": -1}, "top_p"),
