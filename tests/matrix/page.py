@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.matrix.cells import DIALECTS, NOT_OFFERED, REFUSED, WORKS, Observed
 from tests.matrix.features import FEATURES
-from tests.matrix.surfaces import SURFACES
+from tests.matrix.surfaces import SURFACES, Surface
 
 MARKS = {WORKS: "works", REFUSED: "refused clearly", NOT_OFFERED: "not offered by provider"}
 LEFT_OUT = "left out"
@@ -27,15 +27,14 @@ something else than what happens.
 
 
 def page(observed: Sequence[Observed]) -> str:
-    return HEAD + "\n".join(_table(surface.name, observed) for surface in SURFACES) + _models()
+    return HEAD + "\n".join(_table(surface, observed) for surface in SURFACES) + _models()
 
 
-def _table(name: str, observed: Sequence[Observed]) -> str:
-    surface = next(surface for surface in SURFACES if surface.name == name)
+def _table(surface: Surface, observed: Sequence[Observed]) -> str:
     cells = {
         (seen.cell.feature.title, seen.cell.dialect.title): _word(seen)
         for seen in observed
-        if seen.cell.surface.name == name
+        if seen.cell.surface is surface
     }
     titles = [dialect.title for dialect in DIALECTS]
     lines = [

@@ -104,9 +104,10 @@ def _check_state(body: dict[str, Any]) -> None:
 def _include(body: dict[str, Any], *, reasons: bool) -> frozenset[str]:
     include = body.get("include") or []
     wants(isinstance(include, list), "'include' must be an array", param="include")
+    supported = ", ".join(f"'{name}'" for name in sorted(INCLUDABLE))
     for at, name in enumerate(include):
-        known = name in INCLUDABLE
-        wants(known, f"Invalid value: '{name}'. Supported values are: ...", param=f"include[{at}]")
+        message = f"Invalid value: '{name}'. Supported values are: {supported}."
+        wants(name in INCLUDABLE, message, param=f"include[{at}]")
     sealed = SEALED in include
     wants(
         reasons or not sealed,
