@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django import template
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from dashboard import formatting
 from dashboard.templatetags.hub import badge, simulated_mark
@@ -34,6 +34,12 @@ def batch_cost(batch: BatchFacts) -> SafeString:
     if batch.cost_usd is None:
         return format_html('<span class="muted">none{}</span>', " yet" if batch.is_open else "")
     return format_html("{} {}", formatting.money(batch.cost_usd), simulated_mark(batch.simulated))
+
+
+@register.filter
+def breakable(path: str) -> SafeString:
+    """Broken behind a slash where it is broken at all."""
+    return format_html_join(mark_safe("/<wbr>"), "{}", ((part,) for part in path.split("/")))
 
 
 @register.simple_tag

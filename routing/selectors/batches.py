@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Count, Q, QuerySet, Sum
 
 from routing.batches.book import OPEN
-from routing.core.batches import BATCH, FILE, shown_id
+from routing.core.batches import BATCH, FILE, LOCAL, shown_id
 from routing.models import Batch, BatchFile, BatchLine, NativeBatch
 
 MOMENTS = (
@@ -49,6 +49,7 @@ class BatchFacts:
     model: str
     status: str
     provider: str  # the one that has taken it as a whole, or ""
+    is_local: bool  # no provider takes it as a whole, or not any more
     total: int
     completed: int
     failed: int
@@ -70,6 +71,15 @@ class BatchFacts:
     @property
     def is_open(self) -> bool:
         return self.status in OPEN
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether a provider takes it as a whole."""
+        return self.is_open and not self.is_local and not self.provider
+
+    @property
+    def was_begun(self) -> bool:
+        return bool(self.total)
 
     @property
     def is_cancellable(self) -> bool:
@@ -187,6 +197,7 @@ def _batch_facts(row: Batch, here: _SoFar | None, native: NativeBatch | None) ->
         model=row.model,
         status=row.status,
         provider=native.endpoint.provider.name if native is not None else "",
+        is_local=row.native == LOCAL,
         total=row.total,
         completed=so_far.completed,
         failed=so_far.failed,

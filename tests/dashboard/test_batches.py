@@ -66,6 +66,25 @@ def test_a_cost_that_was_not_kept_is_not_shown_as_none(
     assert ">not known</span>" in text_of(owner, f"/batches/{shown['running']}/")
 
 
+def test_nobody_is_named_who_does_not_work_on_it(owner: Client, shown: dict[str, str]) -> None:
+    page = text_of(owner, "/batches/")
+    assert page.count("not decided yet") == 1, "the one that is being read"
+    assert page.count(">nobody</span>") == 1, "the one that failed"
+    assert page.count("line by line") == 2
+    assert "its way is not decided yet" in text_of(owner, f"/batches/{shown['fresh']}/")
+    failed = text_of(owner, f"/batches/{shown['failed']}/")
+    assert "line by line" not in failed
+    Batch.objects.update(native="off")
+    assert "not decided yet" not in text_of(owner, "/batches/")
+
+
+def test_an_address_is_broken_behind_its_slashes_alone(
+    owner: Client, shown: dict[str, str]
+) -> None:
+    page = text_of(owner, f"/batches/{shown['completed']}/")
+    assert "<code>/<wbr>v1/<wbr>chat/<wbr>completions</code>" in page
+
+
 def test_other_organizations_batches_are_absent(
     empty_hub: World, owner: Client, enter: Enter, shown: dict[str, str]
 ) -> None:
