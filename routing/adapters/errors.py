@@ -151,6 +151,19 @@ def refused(
     )
 
 
+def answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
+    """Raises UpstreamError unless a 2xx body is a JSON object and no error."""
+    try:
+        document = loads(body)
+    except BadJson as exc:
+        raise not_an_answer(body) from exc
+    if is_error(document):
+        raise refused(facts_of(document), 200, quirks, headers=headers, body=body)
+    if not isinstance(document, dict):
+        raise not_an_answer(body)
+    return document
+
+
 def not_an_answer(body: bytes, status: int = 200) -> BrokenAnswer:
     """For a 2xx body that is neither an answer nor an error object: HTML, text, nothing."""
     start = body.lstrip()[:1]

@@ -36,7 +36,7 @@ from routing.adapters.base import (
     StreamReader,
 )
 from routing.adapters.content import content_chars
-from routing.adapters.jsonio import BadJson, dict_of, dumps, loads, text_of
+from routing.adapters.jsonio import dict_of, dumps, text_of
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import anthropic_usage, openai_usage_object
 from routing.adapters.wire import quirks_of, request_headers
@@ -128,13 +128,9 @@ def _betas_header(body: dict[str, Any]) -> CarriedHeaders:
 
 
 def _answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
-    try:
-        document = loads(body)
-    except BadJson as exc:
-        raise errors.not_an_answer(body) from exc
-    if errors.is_error(document) or dict_of(document).get("type") == "error":
-        facts = errors.facts_of(document)
-        raise errors.refused(facts, 200, quirks, headers=headers, body=body)
-    if not isinstance(dict_of(document).get("content"), list):
+    found = errors.answer_in(body, headers, quirks)
+    if found.get("type") == "error":
+        raise errors.refused(errors.facts_of(found), 200, quirks, headers=headers, body=body)
+    if not isinstance(found.get("content"), list):
         raise errors.not_an_answer(body)
-    return dict_of(document)
+    return found

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from routing.adapters import sse
 from routing.adapters.anthropic.citations import citations_in, cited_fields
-from routing.adapters.base import ChatCall
+from routing.adapters.base import ChatCall, StreamReader
 from routing.adapters.chunks import tool_call
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, loads, text_of
 from routing.adapters.stream import TranslatedStream
@@ -81,11 +81,13 @@ class CumulativeUsage:
     def __init__(self) -> None:
         self.raw: dict[str, Any] = {}
 
-    def take(self, holder: dict[str, Any]) -> bool:
-        """False when the event says nothing of usage."""
+    def take(self, holder: dict[str, Any], reader: StreamReader) -> None:
+        """Nothing changes where the event says nothing of usage."""
         fresh = {k: v for k, v in dict_of(holder.get("usage")).items() if v is not None}
-        self.raw |= fresh
-        return bool(fresh)
+        if fresh:
+            self.raw |= fresh
+            reader.usage = anthropic_usage(self.raw)
+            reader.usage_raw = dumps(self.raw)
 
 
 class AnthropicStream(TranslatedStream):
@@ -128,7 +130,7 @@ class AnthropicStream(TranslatedStream):
         self.response_model = text_of(message.get("model"))
         self._write.id = text_of(message.get("id"))
         self._write.model = self.response_model or self._write.model
-        self._take_usage(message)
+        self._usage.take(message, self)
         return self._write.delta({"role": "assistant", "content": ""})
 
     def _on_block_start(self, event: dict[str, Any]) -> bytes:
@@ -208,7 +210,7 @@ class AnthropicStream(TranslatedStream):
         return self._write.delta(fields) if fields else b""
 
     def _on_message_delta(self, event: dict[str, Any]) -> bytes:
-        self._take_usage(event)
+        self._usage.take(event, self)
         stop_reason = dict_of(event.get("delta")).get("stop_reason")
         if not stop_reason or self.finish_reason:
             return b""
@@ -217,11 +219,6 @@ class AnthropicStream(TranslatedStream):
 
     def _on_message_stop(self, event: dict[str, Any]) -> bytes:
         return self._finish() if self._ended() else self._truncated()
-
-    def _take_usage(self, holder: dict[str, Any]) -> None:
-        if self._usage.take(holder):
-            self.usage = anthropic_usage(self._usage.raw)
-            self.usage_raw = dumps(self._usage.raw)
 
     @override
     def _ended(self) -> bool:

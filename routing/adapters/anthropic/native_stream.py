@@ -10,9 +10,8 @@ from routing.adapters.anthropic.answers import CumulativeUsage, finish_word
 from routing.adapters.anthropic.native import block_chars
 from routing.adapters.anthropic.thoughts import THOUGHTS
 from routing.adapters.base import ChatCall
-from routing.adapters.jsonio import dict_of, dumps, text_of
+from routing.adapters.jsonio import dict_of, text_of
 from routing.adapters.native_stream import NativeStream
-from routing.adapters.usage import anthropic_usage
 from routing.core.catalog import Endpoint
 
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -37,7 +36,7 @@ class MessagesReader(NativeStream):
     def _on_message_start(self, event: dict[str, Any]) -> None:
         message = dict_of(event.get("message"))
         self.response_model = text_of(message.get("model"))
-        self._take_usage(message)
+        self._usage.take(message, self)
 
     def _on_block_start(self, event: dict[str, Any]) -> None:
         """A block that opens without text of its own is no content yet, unless it is whole."""
@@ -54,7 +53,7 @@ class MessagesReader(NativeStream):
             self._count(size, is_answer="thinking" not in delta)
 
     def _on_message_delta(self, event: dict[str, Any]) -> None:
-        self._take_usage(event)
+        self._usage.take(event, self)
         stop_reason = dict_of(event.get("delta")).get("stop_reason")
         if stop_reason and not self.finish_reason:
             self.finish_reason = finish_word(stop_reason)
@@ -65,11 +64,6 @@ class MessagesReader(NativeStream):
             self._finish()
         else:
             self._truncated()
-
-    def _take_usage(self, holder: dict[str, Any]) -> None:
-        if self._usage.take(holder):
-            self.usage = anthropic_usage(self._usage.raw)
-            self.usage_raw = dumps(self._usage.raw)
 
     @override
     def _ended(self) -> bool:

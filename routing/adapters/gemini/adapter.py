@@ -24,7 +24,7 @@ from routing.adapters.gemini.answers import (
 )
 from routing.adapters.gemini.logprobs import logprobs_of
 from routing.adapters.gemini.request import build_body, request_path
-from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dumps, loads, text_of
+from routing.adapters.jsonio import dict_of, dicts_in, dumps, text_of
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import gemini_usage, openai_usage_object
 from routing.adapters.wire import quirks_of, request_headers
@@ -82,14 +82,7 @@ class Gemini(errors.UsualErrors):
 
 
 def _answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
-    try:
-        document = loads(body)
-    except BadJson as exc:
-        raise errors.not_an_answer(body) from exc
-    if errors.is_error(document):
-        facts = errors.facts_of(document)
-        raise errors.refused(facts, 200, quirks, headers=headers, body=body)
-    found = dict_of(document)
+    found = errors.answer_in(body, headers, quirks)
     if not dicts_in(found.get("candidates")) and not block_reason(found):
         raise errors.not_an_answer(body)
     return found

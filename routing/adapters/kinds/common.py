@@ -10,8 +10,6 @@ from typing_extensions import override
 from routing.adapters import errors
 from routing.adapters.base import ChatCall, Headers, StreamReader
 from routing.adapters.forms import is_a_loss, refuse
-from routing.adapters.jsonio import BadJson, dict_of, loads
-from routing.adapters.quirks import Quirks
 from routing.adapters.wire import quirks_of, request_headers
 from routing.core.catalog import Endpoint
 from routing.core.pricing import quantities
@@ -45,20 +43,6 @@ def headers_for(
     usual = request_headers(quirks, auth or quirks.auth, secret, stream=False)
     own = {b"content-type": content_type, b"accept": accept}
     return [(name, own.get(name, value)) for name, value in usual]
-
-
-def answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
-    """Raises UpstreamError unless the body is a JSON object and no error."""
-    try:
-        document = loads(body)
-    except BadJson as exc:
-        raise errors.not_an_answer(body) from exc
-    if errors.is_error(document):
-        facts = errors.facts_of(document)
-        raise errors.refused(facts, 200, quirks, headers=headers, body=body)
-    if not isinstance(document, dict):
-        raise errors.not_an_answer(body)
-    return dict_of(document)
 
 
 _NOTHING_USED: dict[Meter, dict[str, int | None]] = {

@@ -19,7 +19,6 @@ from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply
 from routing.adapters.jsonio import dict_of, dumps
 from routing.adapters.kinds.common import (
     WholeAnswers,
-    answer_in,
     as_billed,
     headers_for,
     sent_body,
@@ -123,7 +122,7 @@ def _read(body: bytes, headers: Headers, endpoint: Endpoint) -> _Answer:
     try:
         return _decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        answer_in(body, headers, quirks_of(endpoint))
+        errors.answer_in(body, headers, quirks_of(endpoint))
         raise errors.not_an_answer(body) from None
 
 

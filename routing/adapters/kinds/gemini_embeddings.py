@@ -13,7 +13,6 @@ from routing.adapters.forms import refuse
 from routing.adapters.jsonio import dicts_in, dumps, list_of
 from routing.adapters.kinds.common import (
     WholeAnswers,
-    answer_in,
     as_billed,
     headers_for,
 )
@@ -47,7 +46,7 @@ class GeminiEmbeddings(WholeAnswers):
     def read_reply(
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
-        document = answer_in(body, headers, quirks_of(endpoint))
+        document = errors.answer_in(body, headers, quirks_of(endpoint))
         vectors = [list_of(item.get("values")) for item in dicts_in(document.get("embeddings"))]
         if not vectors:
             raise errors.not_an_answer(body)

@@ -14,7 +14,6 @@ from routing.adapters.forms import refuse
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, text_of
 from routing.adapters.kinds.common import (
     WholeAnswers,
-    answer_in,
     as_billed,
     headers_for,
     sent_body,
@@ -61,7 +60,7 @@ class OpenAIImages(WholeAnswers):
     def read_reply(
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
-        document = answer_in(body, headers, quirks_of(endpoint))
+        document = errors.answer_in(body, headers, quirks_of(endpoint))
         images = dicts_in(document.get("data"))
         if not images or not all(image.get("b64_json") or image.get("url") for image in images):
             raise errors.not_an_answer(body)

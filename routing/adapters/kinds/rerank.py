@@ -15,7 +15,6 @@ from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply
 from routing.adapters.jsonio import dict_of, dicts_in, dumps, text_of
 from routing.adapters.kinds.common import (
     WholeAnswers,
-    answer_in,
     as_billed,
     headers_for,
     sent_body,
@@ -43,7 +42,7 @@ class OpenAICompatRerank(WholeAnswers):
     def read_reply(
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
-        document = answer_in(body, headers, quirks_of(endpoint))
+        document = errors.answer_in(body, headers, quirks_of(endpoint))
         found = dicts_in(document.get("results")) or dicts_in(document.get("data"))
         if not found:
             raise errors.not_an_answer(body)

@@ -16,7 +16,6 @@ from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply, Stream
 from routing.adapters.jsonio import dict_of, dumps, text_of
 from routing.adapters.kinds.common import (
     WholeAnswers,
-    answer_in,
     as_billed,
     headers_for,
     sent_body,
@@ -53,7 +52,7 @@ class OpenAISpeech(WholeAnswers):
         content_type = header(headers, b"content-type").lower()
         is_events = content_type.startswith(EVENT_STREAM)
         if not body or (content_type.startswith(_TEXTUAL) and not is_events):
-            answer_in(body, headers, quirks_of(endpoint))
+            errors.answer_in(body, headers, quirks_of(endpoint))
             raise errors.not_an_answer(body)
         reader = _sound_from(call, endpoint, is_events=is_events)
         sound = reader.feed(body) + reader.close()

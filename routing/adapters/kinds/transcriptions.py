@@ -24,7 +24,6 @@ from routing.adapters.forms import refuse
 from routing.adapters.jsonio import dict_of, dicts_in, dig, dumps, text_of
 from routing.adapters.kinds.common import (
     WholeAnswers,
-    answer_in,
     as_billed,
     headers_for,
     sent_body,
@@ -77,7 +76,7 @@ class OpenAITranscriptions(WholeAnswers):
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
         quirks = quirks_of(endpoint)
-        document = answer_in(body, headers, quirks)
+        document = errors.answer_in(body, headers, quirks)
         if not isinstance(document.get("text"), str):
             raise errors.not_an_answer(body)
         usage = _usage(document, call, quirks.audio_least_s)

@@ -10,7 +10,7 @@ from typing_extensions import override
 from routing.adapters import errors
 from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply
 from routing.adapters.content import content_chars
-from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, loads, text_of
+from routing.adapters.jsonio import dict_of, dicts_in, dig, dumps, text_of
 from routing.adapters.openai_compat.answers import (
     finish_word,
     mend_reasoning,
@@ -50,9 +50,12 @@ class OpenAICompat(errors.UsualErrors):
         self, call: ChatCall, endpoint: Endpoint, headers: Headers, body: bytes
     ) -> Reply:
         quirks: Quirks = endpoint.provider.quirks
-        document = _answer_in(body, headers, quirks)
+        document = errors.answer_in(body, headers, quirks)
+        choices = dicts_in(document.get("choices"))
+        if not choices:
+            raise errors.not_an_answer(body)
         id = document.get("id")
-        words = [_take_choice(choice, id, quirks) for choice in dicts_in(document["choices"])]
+        words = [_take_choice(choice, id, quirks) for choice in choices]
         if any(word == "error" for word, _ in words):
             raise errors.refused(errors.facts_of(_BROKEN_OFF), 200, quirks, headers=headers)
         changed = any(was_changed for _, was_changed in words)
@@ -73,20 +76,6 @@ class OpenAICompat(errors.UsualErrors):
 
 
 _BROKEN_OFF = {"error": {"message": "The provider broke the answer off.", "code": "error_finish"}}
-
-
-def _answer_in(body: bytes, headers: Headers, quirks: Quirks) -> dict[str, Any]:
-    """Raises UpstreamError unless the body holds at least one choice."""
-    try:
-        document = loads(body)
-    except BadJson as exc:
-        raise errors.not_an_answer(body) from exc
-    if errors.is_error(document):
-        facts = errors.facts_of(document)
-        raise errors.refused(facts, 200, quirks, headers=headers, body=body)
-    if not dicts_in(dict_of(document).get("choices")):
-        raise errors.not_an_answer(body)
-    return dict_of(document)
 
 
 def _take_choice(choice: dict[str, Any], answer_id: Any, quirks: Quirks) -> tuple[str, bool]:

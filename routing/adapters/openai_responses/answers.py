@@ -8,7 +8,7 @@ import msgspec
 
 from routing.adapters import errors
 from routing.adapters.base import Headers
-from routing.adapters.jsonio import BadJson, dict_of, dicts_in, loads, text_of
+from routing.adapters.jsonio import dict_of, dicts_in, text_of
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import count, first_count, part_of
 from routing.core.errors import BrokenAnswer
@@ -25,13 +25,9 @@ _ITEM_TEXTS = ("name", "arguments", "input", "code", "output")
 
 def response_in(body: bytes, headers: Headers, quirks: Quirks) -> Body:
     """Raises UpstreamError unless the body is a response that has ended."""
-    try:
-        document = loads(body)
-    except BadJson as exc:
-        raise errors.not_an_answer(body) from exc
-    found = dict_of(document)
-    if errors.is_error(document) or found.get("status") == "failed":
-        raise errors.refused(errors.facts_of(document), 200, quirks, headers=headers, body=body)
+    found = errors.answer_in(body, headers, quirks)
+    if found.get("status") == "failed":
+        raise errors.refused(errors.facts_of(found), 200, quirks, headers=headers, body=body)
     if found.get("status") not in ENDED or not isinstance(found.get("output"), list):
         raise BrokenAnswer("not_an_answer", "The provider's answer is no response that has ended.")
     return found
