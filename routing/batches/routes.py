@@ -20,7 +20,8 @@ from routing.core.batches import (
     BATCH,
     FILE,
     LineEnd,
-    is_signed,
+    is_of,
+    is_ours,
     parsed_id,
     unpack_job,
 )
@@ -275,10 +276,10 @@ class BatchRoutes:
     async def _take_line(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._gateway.settings
         given = header(scope["headers"], SIGNATURE).decode("latin-1")
-        if scope["method"] != "POST" or len(given) != 64:
+        if scope["method"] != "POST" or not is_ours(given, settings.pepper):
             raise requests.unknown(scope["path"])
         packed = await read_body(receive, settings.max_body_bytes + ENVELOPE_BYTES)
-        if not is_signed(packed, given, settings.pepper):
+        if not is_of(given, packed):
             raise requests.unknown(scope["path"])
         end: LineEnd = await self._answering.run(unpack_job(packed))
         await AsgiSink(receive, send).reply(200, JSON_HEADERS, msgspec.json.encode({"end": end}))

@@ -83,7 +83,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class LineJob(msgspec.Struct, frozen=True):
-    """What a worker hands to a gateway: one try of one line. Travels signed (`sign`)."""
+    """What a worker hands to a gateway: one try of one line. Travels signed (`signature`)."""
 
     line_id: int
     try_no: int
@@ -292,6 +292,7 @@ def parsed_id(kind: str, text: str) -> UUID | None:
 
 # --- what a worker hands to a gateway ---------------------------------------------------------------
 _PURPOSE = b"panelboard batch line\n"
+_DIGEST_CHARS = 64
 
 
 def pack_job(job: LineJob) -> bytes:
@@ -304,12 +305,23 @@ def unpack_job(data: bytes) -> LineJob:
 
 
 def signature(packed: bytes, pepper: bytes) -> str:
-    """Only the hub's own processes know the pepper."""
-    return hmac.new(pepper, _PURPOSE + packed, hashlib.sha256).hexdigest()
+    """Its digest, signed: only the hub's own processes know the pepper."""
+    digest = hashlib.sha256(packed).hexdigest()
+    return digest + _signed(digest, pepper)
 
 
-def is_signed(packed: bytes, given: str, pepper: bytes) -> bool:
-    return hmac.compare_digest(signature(packed, pepper).encode(), given.encode())
+def is_ours(given: str, pepper: bytes) -> bool:
+    """Looked at before anything of what it stands for is read."""
+    expected = given[:_DIGEST_CHARS] + _signed(given[:_DIGEST_CHARS], pepper)
+    return hmac.compare_digest(expected.encode(), given.encode())
+
+
+def is_of(given: str, packed: bytes) -> bool:
+    return given[:_DIGEST_CHARS] == hashlib.sha256(packed).hexdigest()
+
+
+def _signed(digest: str, pepper: bytes) -> str:
+    return hmac.new(pepper, _PURPOSE + digest.encode(), hashlib.sha256).hexdigest()
 
 
 # --- tries --------------------------------------------------------------------------------------------
