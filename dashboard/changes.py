@@ -52,9 +52,10 @@ def _price(row: catalog.PriceRow) -> Change:
     after = formatting.unit_price(row.unit_price_usd)
     way = "fell" if row.before_usd is None or row.unit_price_usd < row.before_usd else "rose"
     meter = words.word(words.SHORT_METERS, row.meter).lower()
+    under = f" ({row.conditions})" if row.conditions else ""
     return Change(
         "spend",
-        f"{row.provider} · {row.model}: {meter} price {way} from {before} to {after}",
+        f"{row.provider} · {row.model}: {meter} price{under} {way} from {before} to {after}",
         reverse("model", args=[row.model_slug]),
         row.effective_from,
     )
@@ -65,7 +66,7 @@ def _policy(row: catalog.PolicyChange) -> Change:
     return Change(
         "admin",
         f"Policy {row.policy} is now at version {row.version}{by}",
-        reverse("requests"),
+        reverse("policy", args=[row.policy]),
         row.changed_at,
     )
 
@@ -73,8 +74,8 @@ def _policy(row: catalog.PolicyChange) -> Change:
 def _movers(now: dt.datetime) -> list[Change]:
     """Providers whose last day lies beyond the day before, intervals and all."""
     end = floor_to_cell(now)
-    today = _measured(Period(end - _DAY, end))
-    before = _measured(Period(end - 2 * _DAY, end - _DAY))
+    filters = Filters(scope=EVERYTHING, period=Period(end - 2 * _DAY, end))
+    before, today = queries.measured_around(filters, end - _DAY, dimension="provider")
     told = {key: moves(before[key], today[key]) for key in today.keys() & before.keys()}
     if not any(told.values()):
         return []
@@ -83,10 +84,6 @@ def _movers(now: dt.datetime) -> list[Change]:
         for row in catalog.providers()
         for move in told.get(row.id, ())
     ]
-
-
-def _measured(period: Period) -> dict[int, Measurement]:
-    return queries.measurements(Filters(scope=EVERYTHING, period=period), dimension="provider")
 
 
 def moves(before: Measurement, after: Measurement) -> list[str]:

@@ -3,7 +3,7 @@
 from analytics.queries.cursors import BadCursor
 from analytics.queries.figures import total
 from analytics.queries.fresh import freshness
-from analytics.queries.measured import measurements
+from analytics.queries.measured import measured_around, measurements
 from analytics.queries.receipts import receipt
 from analytics.queries.requests import request_page
 from analytics.queries.totals import (
@@ -24,6 +24,7 @@ __all__ = [
     "freshness",
     "headline",
     "headline_and_parts",
+    "measured_around",
     "measurements",
     "month_of",
     "monthly_bill",

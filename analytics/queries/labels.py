@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from django.db.models import F, Manager, QuerySet, Value
+from django.db.models.functions import Concat
 
 from routing.core.record import Outcome
 from routing.models import ApiKey, Endpoint, Model, Project, Provider
@@ -30,11 +34,30 @@ _OUTCOME_IDS = {outcome.value: number for number, outcome in enumerate(Outcome, 
 
 def labels_of(dimension: str, keys: Iterable[Any]) -> dict[Any, Label]:
     """For every key one label: also for none (0) and for what is no longer in the catalog."""
-    wanted = set(keys)
-    if dimension == "outcome":
-        return {key: _outcome(key) for key in wanted}
-    found = {label.id: label for label in _LOOKUPS[dimension](wanted - {0})} if wanted else {}
-    return {key: found.get(key) or _missing(dimension, key) for key in wanted}
+    return labels_of_each({dimension: keys})[dimension]
+
+
+def labels_of_each(keys: Mapping[str, Iterable[Any]]) -> dict[str, dict[Any, Label]]:
+    """`labels_of` several dimensions, by one query."""
+    wanted = {dimension: set(found) for dimension, found in keys.items()}
+    read = _read({name: ids for name, ids in wanted.items() if name != "outcome"})
+    return {
+        dimension: {
+            key: _outcome(key)
+            if dimension == "outcome"
+            else read[dimension].get(key) or _missing(dimension, key)
+            for key in several
+        }
+        for dimension, several in wanted.items()
+    }
+
+
+def _read(wanted: Mapping[str, set[int]]) -> dict[str, dict[int, Label]]:
+    found: defaultdict[str, dict[int, Label]] = defaultdict(dict)
+    parts = [_named(dimension, ids - {0}) for dimension, ids in wanted.items() if ids - {0}]
+    for dimension, id_, slug, label in parts[0].union(*parts[1:], all=True) if parts else ():
+        found[dimension][id_] = Label(id_, slug, label)
+    return found
 
 
 def _missing(dimension: str, key: int) -> Label:
@@ -47,40 +70,23 @@ def _outcome(value: str) -> Label:
     return Label(_OUTCOME_IDS.get(value, 0), value, value.replace("_", " "))
 
 
-def _providers(ids: set[int]) -> Iterable[Label]:
-    rows = Provider.objects.filter(id__in=ids).values_list("id", "slug", "name")
-    return (Label(*row) for row in rows)
-
-
-def _models(ids: set[int]) -> Iterable[Label]:
-    rows = Model.objects.filter(id__in=ids).values_list("id", "slug", "name")
-    return (Label(*row) for row in rows)
-
-
-def _projects(ids: set[int]) -> Iterable[Label]:
-    rows = Project.objects.filter(id__in=ids).values_list("id", "slug", "name")
-    return (Label(*row) for row in rows)
-
-
-def _keys(ids: set[int]) -> Iterable[Label]:
-    rows = ApiKey.objects.filter(id__in=ids).values_list("id", "start", "name")
-    return (Label(*row) for row in rows)
-
-
-def _endpoints(ids: set[int]) -> Iterable[Label]:
-    rows = Endpoint.objects.filter(id__in=ids).values_list(
-        "id", "provider__slug", "model__name", "provider__name"
+def _named(dimension: str, ids: set[int]) -> QuerySet[Any, Any]:
+    manager, slug, label = _NAMES[dimension]
+    named: QuerySet[Any, Any] = (
+        manager.filter(id__in=ids).order_by().annotate(of=Value(dimension), as_slug=slug)
     )
-    return (
-        Label(id_, f"{provider}:{model}", f"{model} at {name}")
-        for id_, provider, model, name in rows
-    )
+    labelled: QuerySet[Any, Any] = named.annotate(as_label=label)
+    return labelled.values_list("of", "id", "as_slug", "as_label")
 
 
-_LOOKUPS: dict[str, Callable[[set[int]], Iterable[Label]]] = {
-    "provider": _providers,
-    "model": _models,
-    "project": _projects,
-    "key": _keys,
-    "endpoint": _endpoints,
+_NAMES: dict[str, tuple[Manager[Any], Any, Any]] = {
+    "provider": (Provider.objects, F("slug"), F("name")),
+    "model": (Model.objects, F("slug"), F("name")),
+    "project": (Project.objects, F("slug"), F("name")),
+    "key": (ApiKey.objects, F("start"), F("name")),
+    "endpoint": (
+        Endpoint.objects,
+        Concat("provider__slug", Value(":"), "model__name"),
+        Concat("model__name", Value(" at "), "provider__name"),
+    ),
 }

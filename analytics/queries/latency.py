@@ -18,7 +18,7 @@ Quantiles = Callable[[float], Quantile | None]
 def histograms(filters: Filters, by: str, metrics: list[str]) -> dict[Any, dict[str, Counter[int]]]:
     """Per group and metric the counts of bins. `by` is provider, model, endpoint, day or "" for all."""
     where, params = conditions(filters, latency=True)
-    key = _BY[by]
+    key = BY[by]
     query = (
         f"SELECT {key} AS k, c.metric, c.bin, sum(c.n) FROM latency_cell c"  # noqa: S608
         " LEFT JOIN routing_endpoint e ON e.id = c.endpoint_id"
@@ -32,7 +32,7 @@ def histograms(filters: Filters, by: str, metrics: list[str]) -> dict[Any, dict[
     return found
 
 
-_BY = {
+BY = {
     "": "0",
     "provider": GROUPS["provider"],
     "endpoint": GROUPS["endpoint"],

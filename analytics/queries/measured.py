@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.db import connection
 
 from analytics.queries.figures import ALL_KINDS, GROUPS, conditions
-from analytics.queries.latency import histograms, quantiles_of
+from analytics.queries.latency import BY, quantiles_of
 from analytics.queries.totals import share
 from analytics.queries.types import Filters, MeasuredBy, Measurement
 
 METRICS = ["ttft", "speed", "e2e"]
+Measured = dict[int, Measurement]
 JUDGED = ("ok", "provider_error", "rate_limited", "timeout")  # what availability is made of
 
 
 def measurements(filters: Filters, dimension: MeasuredBy = "endpoint") -> dict[int, Measurement]:
     """By id of the endpoint, provider or model. What was never tried is not in it."""
-    filters = replace(filters, kind=filters.kind or ALL_KINDS)
-    counts = _counts(filters, dimension)
-    latencies = histograms(filters, dimension, METRICS)
-    return {key: _measurement(found, latencies.get(key, {})) for key, found in counts.items()}
+    return _read(filters, dimension, filters.period.start)[1]
+
+
+def measured_around(
+    filters: Filters, moment: dt.datetime, dimension: MeasuredBy = "endpoint"
+) -> tuple[Measured, Measured]:
+    """Before and from `moment` on, which is the start of a cell: both at the price of one."""
+    return _read(filters, dimension, moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +43,57 @@ class _Counts:
     sound: int
 
 
-def _counts(filters: Filters, dimension: str) -> dict[Any, _Counts]:
+def _read(filters: Filters, dimension: str, moment: dt.datetime) -> tuple[Measured, Measured]:
+    filters = replace(filters, kind=filters.kind or ALL_KINDS)
     where, params = conditions(filters)
+    of_latency, _ = conditions(filters, latency=True)
     query = f"""
-        SELECT a.key, a.last_at, a.n, a.ok, a.judged, a.censored, a.simulated, f.answers, f.sound
+        SELECT is_late, key, h.metrics, h.bins, h.counts,
+            a.last_at, a.n, a.ok, a.judged, a.censored, a.simulated, f.answers, f.sound
         FROM (
-            SELECT {GROUPS[dimension]} AS key, sum(attempts) AS n,
+            SELECT {_IS_LATE}, {GROUPS[dimension]} AS key, sum(attempts) AS n,
                 sum(attempts) FILTER (WHERE attempt_outcome = 'ok') AS ok,
                 sum(attempts) FILTER (WHERE attempt_outcome = ANY(%(judged)s)) AS judged,
                 sum(censored) AS censored, sum(attempts) FILTER (WHERE simulated) AS simulated,
                 max(bucket_start) AS last_at
             FROM attempt_cell c LEFT JOIN routing_endpoint e ON e.id = c.endpoint_id
-            WHERE {where.replace("model_id", "c.model_id")} GROUP BY 1
+            WHERE {where.replace("model_id", "c.model_id")} GROUP BY 1, 2
         ) a LEFT JOIN (
-            SELECT {_FORM_GROUPS[dimension]} AS key, sum(answers) AS answers, sum(sound) AS sound
+            SELECT {_IS_LATE}, {_FORM_GROUPS[dimension]} AS key,
+                sum(answers) AS answers, sum(sound) AS sound
             FROM routing_formcell c JOIN routing_endpoint e ON e.id = c.endpoint_id
-            WHERE {_of_form(filters)} GROUP BY 1
-        ) f ON f.key = a.key
+            WHERE {_of_form(filters)} GROUP BY 1, 2
+        ) f USING (is_late, key) LEFT JOIN (
+            SELECT is_late, key, array_agg(metric) AS metrics, array_agg(bin) AS bins,
+                array_agg(n) AS counts
+            FROM (
+                SELECT {_IS_LATE}, {BY[dimension]} AS key, c.metric, c.bin, sum(c.n)::bigint AS n
+                FROM latency_cell c LEFT JOIN routing_endpoint e ON e.id = c.endpoint_id
+                WHERE {of_latency} AND c.metric = ANY(%(metrics)s) GROUP BY 1, 2, 3, 4
+            ) bins GROUP BY 1, 2
+        ) h USING (is_late, key)
     """  # noqa: S608
+    params |= {"moment": moment, "judged": list(JUDGED), "metrics": METRICS}
+    found: tuple[Measured, Measured] = {}, {}
     with connection.cursor() as cursor:
-        cursor.execute(query, {**params, "judged": list(JUDGED)})
-        return {
-            key: _Counts(last_at, *(int(count or 0) for count in counts))
-            for key, last_at, *counts in cursor.fetchall()
-        }
+        cursor.execute(query, params)
+        for is_late, key, metrics, bins, counts, last_at, *sums in cursor.fetchall():
+            counted = _Counts(last_at, *(int(one or 0) for one in sums))
+            found[is_late][key] = _measurement(counted, _histograms(metrics, bins, counts))
+    return found
+
+
+_IS_LATE = "c.bucket_start >= %(moment)s AS is_late"
+
+
+def _histograms(
+    metrics: list[str] | None, bins: list[int] | None, counts: list[int] | None
+) -> dict[str, Counter[int]]:
+    """By metric. None of a group without any latency."""
+    found: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for metric, number, n in zip(metrics or (), bins or (), counts or (), strict=True):
+        found[metric][number] += n
+    return found
 
 
 _FORM_GROUPS = {"endpoint": "c.endpoint_id", "provider": "e.provider_id", "model": "e.model_id"}

@@ -13,7 +13,7 @@ from django.db import connection
 
 from analytics.queries import cursors
 from analytics.queries.figures import PAGE_KINDS, kinds_of
-from analytics.queries.labels import Label, labels_of
+from analytics.queries.labels import Label, labels_of_each
 from analytics.queries.types import Filters, Page, RequestRow
 from routing.core import replay
 from routing.core.ids import utc_day_of
@@ -189,11 +189,15 @@ GROUP BY a.request_id
 
 
 def describe(found: Sequence[_Found]) -> list[RequestRow]:
-    """Five queries for a page, however long."""
+    """Three queries for a page, however long."""
     spent = _spent_of([row.request_id for row in found])
-    projects = labels_of("project", (row.project_id for row in found))
-    keys = labels_of("key", (row.key_id for row in found))
-    models = labels_of("model", (row.model_id or 0 for row in found))
+    names = labels_of_each(
+        {
+            "project": (row.project_id for row in found),
+            "key": (row.key_id for row in found),
+            "model": (row.model_id or 0 for row in found),
+        }
+    )
     providers = _providers_of({row.endpoint_id for row in found if row.endpoint_id})
     nobody = Label(0, "", "")
     rows: list[RequestRow] = []
@@ -205,13 +209,13 @@ def describe(found: Sequence[_Found]) -> list[RequestRow]:
                 request_id=row.request_id,
                 received_at=row.received_at,
                 project_id=row.project_id,
-                project=projects[row.project_id].label,
+                project=names["project"][row.project_id].label,
                 key_id=row.key_id,
-                key=keys[row.key_id].label,
+                key=names["key"][row.key_id].label,
                 kind=row.kind,
                 surface=row.surface,
                 requested_model=row.requested_model,
-                model=models[row.model_id].label if row.model_id else "",
+                model=names["model"][row.model_id].label if row.model_id else "",
                 provider=provider.slug,
                 provider_name=provider.label,
                 endpoint_id=row.endpoint_id,

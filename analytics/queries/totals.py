@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from analytics.queries.figures import ALL_KINDS, Sums, sums, sums_by_each
-from analytics.queries.labels import labels_of
+from analytics.queries.labels import Label, labels_of, labels_of_each
 from analytics.queries.latency import Quantiles, request_ttft
 from analytics.queries.types import (
     BreakdownRow,
@@ -35,8 +35,7 @@ def headline(filters: Filters) -> Headline:
 def headline_and_parts(filters: Filters, dimensions: Sequence[Dimension]) -> tuple[Headline, Parts]:
     """The whole, and what it is made of, at the price of one reading."""
     found = sums_by_each(filters, ["cost_status", *dimensions])
-    parts = {dimension: _rows(dimension, found[dimension]) for dimension in dimensions}
-    return _headline(found["cost_status"], request_ttft(filters)), parts
+    return _headline(found["cost_status"], request_ttft(filters)), _parts(found, dimensions)
 
 
 def _headline(by_status: Mapping[str, Sums], ttft: Quantiles) -> Headline:
@@ -60,11 +59,16 @@ def _headline(by_status: Mapping[str, Sums], ttft: Quantiles) -> Headline:
 
 def breakdown(filters: Filters, dimension: Dimension) -> list[BreakdownRow]:
     """Dearest first; rows of equal cost by requests, then by name."""
-    return _rows(dimension, {key: group for (key,), group in sums(filters, [dimension]).items()})
+    found = {key: group for (key,), group in sums(filters, [dimension]).items()}
+    return _rows(found, labels_of(dimension, found))
 
 
-def _rows(dimension: Dimension, found: Mapping[Any, Sums]) -> list[BreakdownRow]:
-    labels = labels_of(dimension, found)
+def _parts(found: Mapping[str, Mapping[Any, Sums]], dimensions: Sequence[Dimension]) -> Parts:
+    labels = labels_of_each({dimension: found[dimension] for dimension in dimensions})
+    return {dimension: _rows(found[dimension], labels[dimension]) for dimension in dimensions}
+
+
+def _rows(found: Mapping[Any, Sums], labels: Mapping[Any, Label]) -> list[BreakdownRow]:
     rows = [
         BreakdownRow(
             id=labels[key].id,
@@ -105,14 +109,14 @@ def monthly_bill(scope: Scope, month: dt.date) -> MonthlyBill:
     """All kinds, probes included: what the providers will charge for the UTC month of `month`."""
     filters = Filters(scope=scope, period=month_of(month), kind=ALL_KINDS)
     found = sums_by_each(filters, ["cost_status", *OF_A_BILL])
-    whole = _whole(found["cost_status"])
+    whole, parts = _whole(found["cost_status"]), _parts(found, OF_A_BILL)
     return MonthlyBill(
         month=filters.period.start.date(),
         total_usd=whole.cost_usd,
-        by_provider=_rows("provider", found["provider"]),
-        by_model=_rows("model", found["model"]),
-        by_project=_rows("project", found["project"]),
-        by_key=_rows("key", found["key"]),
+        by_provider=parts["provider"],
+        by_model=parts["model"],
+        by_project=parts["project"],
+        by_key=parts["key"],
         by_status=_costs(found["cost_status"]),
         simulated_usd=whole.simulated_usd,
         corrections_usd=whole.correction_usd,

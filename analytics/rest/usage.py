@@ -8,7 +8,7 @@ from typing import Any
 
 from analytics.queries import cursors
 from analytics.queries.figures import Key, Sums, sums
-from analytics.queries.labels import Label, labels_of
+from analytics.queries.labels import Label, labels_of_each
 from analytics.queries.types import Filters, Period
 
 CURRENCY = "USD"
@@ -41,11 +41,9 @@ def page(
     """Rows and, when there are more, the key of the last one."""
     found = sums(filters, group_by, after=after, limit=limit + 1)
     keys = list(found)[:limit]
-    names = {
-        name: labels_of(name, {key[place] for key in keys})
-        for place, name in enumerate(group_by)
-        if name != "day"
-    }
+    names = labels_of_each(
+        {name: {key[place] for key in keys} for place, name in enumerate(group_by) if name != "day"}
+    )
     rows = [_row(group_by, key, names, found[key]) for key in keys]
     return rows, keys[-1] if len(found) > limit else None
 

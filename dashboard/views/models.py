@@ -233,6 +233,7 @@ def model_page(request: HttpRequest, slug: str) -> HttpResponse:
             "kind": model_kinds.KINDS[model.kind],
             "price_charts": _price_charts(history, board, now),
             "first_price": min((row.effective_from for row in history), default=None),
+            "changed_under_conditions": _changed_under_conditions(history, now),
             "speed_chart": charts.speed_against_price(_speed_points(board)),
             "compare_url": _compare_url(board),
             "curl": snippets.curl(request.build_absolute_uri("/v1"), model.name, model.kind),
@@ -258,6 +259,15 @@ def _price_charts(
         if drawn is not None:
             found.append(drawn)
     return found
+
+
+def _changed_under_conditions(history: Sequence[catalog.PriceRow], now: dt.datetime) -> int:
+    return sum(
+        bool(row.conditions)
+        and row.effective_from <= now
+        and row.before_usd not in (None, row.unit_price_usd)
+        for row in history
+    )
 
 
 def _speed_points(board: boards.Board) -> list[charts.SpeedPoint]:

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
 
 from analytics import endpoint_stats
-from analytics.queries import measurements
-from analytics.queries.types import MeasuredBy
+from analytics.queries import measured_around, measurements
+from analytics.queries.types import MeasuredBy, Period
 from analytics.rollups import fill
 from routing.core.record import Outcome
 from routing.models import EndpointStats, FormCell
 from tests.analytics.conftest import Log
 from tests.analytics.records import NOON, Told
-from tests.analytics.stories import EVENING, everything
+from tests.analytics.stories import DAY, EVENING, everything, various
 from tests.analytics.world import World
 
 pytestmark = pytest.mark.django_db
+BEFORE_NOON, AFTER_NOON = Period(DAY.start, NOON), Period(NOON, DAY.end)
+CountQueries = Callable[[int], AbstractContextManager[object]]
 
 
 def answered(world: World, ttft_ms: float, **who: object) -> list[object]:
@@ -123,3 +127,20 @@ def test_sound_form_is_measured_where_answers_were_looked_at(
     of_one_kind = replace(everything(), kind="traffic")
     (part,) = measurements(of_one_kind, dimension).values()
     assert part.form is None
+
+
+@pytest.mark.parametrize("dimension", ["endpoint", "provider", "model"])
+def test_before_and_after_a_moment_are_what_each_of_the_two_windows_says(
+    world: World, log: Log, dimension: MeasuredBy, django_assert_num_queries: CountQueries
+) -> None:
+    log(various(world))
+    fill.roll_up(EVENING)
+    FormCell.objects.create(bucket_start=NOON, endpoint_id=world.at_swift.pk, answers=4, sound=3)
+    early, late = (
+        replace(everything(), period=BEFORE_NOON),
+        replace(everything(), period=AFTER_NOON),
+    )
+    with django_assert_num_queries(1):
+        halves = measured_around(everything(), NOON, dimension)
+    assert halves == (measurements(early, dimension), measurements(late, dimension))
+    assert all(halves)
