@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -51,7 +50,3 @@ def added_words(extra_usd: Decimal, usual_usd: Decimal) -> str:
         return ""
     share = float(extra_usd / usual_usd)
     return f"{formatting.percent(abs(share), 2)} {'less' if share < 0 else 'more'} than without"
-
-
-def of_month(rows: Iterable[Explored], month: dt.date) -> list[Explored]:
-    return [row for row in rows if (row.day.year, row.day.month) == (month.year, month.month)]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from analytics.queries.explored import exploration, explored_endpoints
-from analytics.queries.types import Period
+from analytics.queries.types import Period, ceil_to_cell
 from dashboard import exploring
 from dashboard.access import MAY_SEE_SPEND, access
+from dashboard.forms import month_start
 from dashboard.people import person_of
 from dashboard.views import common
 from routing.selectors import policies as selectors
@@ -43,11 +42,9 @@ def policy_page(request: HttpRequest, name: str) -> HttpResponse:
     policy = selectors.find_policy(name)
     if policy is None:
         raise Http404(f"There is no policy “{name}” in this hub.")
-    form, scope, today = common.period_form(request), person_of(request).spend_scope, _today()
-    month = dt.datetime.combine(today.replace(day=1), dt.time(), dt.UTC)
+    form, scope = common.period_form(request), person_of(request).spend_scope
     period = form.span
-    known = exploration(scope, Period(min(period.start, month), period.end), policy.name)
-    rows = [row for row in known if row.day >= period.start.date()]
+    rows = exploration(scope, period, policy.name)
     sample = explored_endpoints(scope, period, policy.name)
     return common.page(
         request,
@@ -57,7 +54,7 @@ def policy_page(request: HttpRequest, name: str) -> HttpResponse:
             "form": form,
             "period": period,
             "spent": exploring.spent(rows),
-            "of_month": exploring.spent(exploring.of_month(known, today)),
+            "of_month": exploring.spent(exploration(scope, _this_month(), policy.name)),
             "days": rows,
             "sample": sample,
             "is_simulated": any(row.simulated for row in sample.endpoints),
@@ -68,5 +65,6 @@ def policy_page(request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-def _today() -> dt.date:
-    return common.now().astimezone(dt.UTC).date()
+def _this_month() -> Period:
+    now = ceil_to_cell(common.now())
+    return Period(month_start(now), now)

@@ -20,6 +20,7 @@ from django.db import connection
 from django.test import Client
 
 from routing.models import Provider
+from routing.services.policies import save_policy
 from tests.dashboard.batches_world import add_batches
 from tests.dashboard.kinds_world import add_kinds
 from tests.dashboard.world import World
@@ -164,6 +165,8 @@ def addresses(world: World, of_kinds: dict[str, UUID], shown: dict[str, str]) ->
         "models": "/models/",
         "model": "/models/openai-gpt-oss-120b/",
         "model-unmeasured": "/models/quiet-silent-1/",
+        "policies": "/policies/",
+        "policy": "/policies/balanced/",
         "providers": "/providers/",
         "provider": "/providers/groq/",
         "compare": "/compare/",
@@ -223,6 +226,7 @@ def test_every_page_is_clean(
     visitor.accept("login")
     keep_picture(visitor.page, f"login-{theme}-{width}")
     sign_in(context, live_server.url, world.owner)
+    save_policy(name="balanced", document={"objective": "balanced"}, is_default=True)
     for name, address in addresses(world, add_kinds(world), add_batches(world)).items():
         visitor.open(address)
         visitor.draw_charts()

@@ -69,6 +69,28 @@ def test_the_list_has_every_policy_with_its_share_and_cost(explored: World, ente
     assert "1.00% more than without" in page
 
 
+def test_the_list_and_the_page_count_the_same_requests(explored: World, enter: Enter) -> None:
+    PolicyCell.objects.create(
+        bucket_start=NOW.replace(hour=1, minute=0) - dt.timedelta(days=7),  # before the window
+        project_id=explored.project.pk,
+        kind="traffic",
+        policy="balanced",
+        requests=333,
+        exploring=0,
+        exploration_usd=0,
+    )
+    owner = enter(explored.owner)
+    assert ">2,000</td>" in page_of(owner, "/policies/")
+    assert "of 2,000 requests" in page_of(owner, "/policies/balanced/")
+
+
+def test_days_on_which_nothing_could_be_explored_show_no_cost_of_zero(
+    explored: World, enter: Enter
+) -> None:
+    PolicyCell.objects.update(explored=0, exploration_usd=0, usual_usd=0)
+    assert "$0.00</td>" not in page_of(enter(explored.owner), "/policies/balanced/")
+
+
 def test_what_was_not_used_says_so_instead_of_zero(world: World, enter: Enter) -> None:
     policies.save_policy(name="thrifty", document={"objective": "cheapest"})
     page = page_of(enter(world.owner), "/policies/thrifty/")
