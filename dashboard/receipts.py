@@ -62,15 +62,7 @@ def _clip(share: float) -> float:
     return min(max(share, 0.0), 1.0)
 
 
-def ordered_candidates(candidates: Sequence[ReceiptCandidate]) -> list[ReceiptCandidate]:
-    """Those that were to be tried, in their order; then eligible ones by score; then excluded ones."""
-    return sorted(
-        candidates,
-        key=lambda row: (
-            bool(row.excluded),
-            row.place is None,
-            row.place or 0,
-            row.score,
-            row.provider,
-        ),
-    )
+def runner_up(candidates: Sequence[ReceiptCandidate]) -> ReceiptCandidate | None:
+    """Where it would have gone had its first choice not been there. Ordered as a receipt has them."""
+    eligible = [row for row in candidates if not row.excluded]
+    return eligible[1] if len(eligible) > 1 else None

@@ -257,6 +257,8 @@ class _Request:
             candidates=candidates,
             order=tuple(endpoint.pk for endpoint in order),
             snapshot_version=0,
+            input_tokens=self.input_tokens,
+            output_tokens=EXPECTED_OUTPUT,
         )
 
 

@@ -23,7 +23,7 @@ from analytics.queries.types import (
 )
 from analytics.rollups.stats import MIN_DECODE_MS, MIN_SPEED_TOKENS
 from routing.core.decision import Decision
-from routing.core.explanation import cost_usd, runner_up
+from routing.core.explanation import cost_usd, ranked, runner_up
 from routing.core.ids import utc_day_of
 from routing.core.pricing import TOKENS_PER_PRICE_UNIT
 from routing.core.replay import original_in
@@ -216,7 +216,7 @@ def _candidates(
     if decision is None:
         return []
     places = {endpoint_id: place for place, endpoint_id in enumerate(decision.order, start=1)}
-    found = [
+    return [
         ReceiptCandidate(
             endpoint_id=candidate.endpoint_id,
             provider=endpoint.provider.slug if endpoint else "",
@@ -233,13 +233,12 @@ def _candidates(
             detail=candidate.detail,
             valid_rate=candidate.valid_rate,
             valid_samples=candidate.valid_samples,
+            explored=candidate.explored,
             place=places.get(candidate.endpoint_id),
         )
-        for candidate in decision.candidates
+        for candidate in ranked(decision)
         for endpoint in (endpoints.get(candidate.endpoint_id),)
     ]
-    last = len(found) + 1
-    return sorted(found, key=lambda c: (bool(c.excluded), c.place or last, c.score))
 
 
 def _by_status(attempts: Iterable[ReceiptAttempt]) -> dict[str, Decimal]:

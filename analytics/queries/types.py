@@ -333,6 +333,7 @@ class ReceiptCandidate:
     place: int | None  # 1 for the one to be tried first; None when it was not to be tried
     valid_rate: float | None = None  # of sound form, of answers with one; None: none was needed
     valid_samples: int = 0
+    explored: float = 0.0  # the part of `share` that is there to keep it measured
 
 
 @dataclass(frozen=True, slots=True)

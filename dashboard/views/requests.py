@@ -112,7 +112,8 @@ def receipt(request: HttpRequest, request_id: UUID) -> HttpResponse:
             "writes_text": found.request.surface in model_kinds.WRITES_TEXT,
             "surface": model_kinds.SURFACES.get(found.request.surface),
             "timeline": receipts.timeline(found),
-            "candidates": receipts.ordered_candidates(found.candidates),
+            "candidates": found.candidates,
+            "runner_up": receipts.runner_up(found.candidates),
             "is_simulated": found.request.simulated,
             "curl": snippets.rest(
                 request.build_absolute_uri(reverse("rest:request", args=[request_id]))

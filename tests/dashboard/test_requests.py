@@ -170,6 +170,7 @@ def test_a_replayed_answer_is_listed_and_its_receipt_leads_to_the_first(
             **fields,
             "request_id": again,
             "kind": replay.KIND,
+            "policy": "",
             "decision": {"replay_of": str(first.request_id)},
             "attempts": 0,
             "endpoint_id": None,
@@ -181,3 +182,6 @@ def test_a_replayed_answer_is_listed_and_its_receipt_leads_to_the_first(
     page = owner.get(f"/requests/{again}/").content.decode()
     assert f'href="/requests/{first.request_id}/"' in page
     assert "replayed answer" in page
+    assert "the answer was kept" in page
+    assert "Ended before" not in page
+    assert "Why it went" not in page
