@@ -77,7 +77,7 @@ class HardFilters:
             if row is not None and row.unit_price_usd > cap:
                 per = "1M" if meter in TOKEN_METERS else meter
                 price = f"{row.unit_price_usd.normalize():f}"
-                return Exclusion.MAX_PRICE, f"{meter} {price} USD per {per} > {cap}"
+                return Exclusion.MAX_PRICE, f"{meter} {price} USD per {per} > {cap:f}"
         return None
 
     def _unfit(self, endpoint: Endpoint) -> Verdict | None:

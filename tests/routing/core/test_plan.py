@@ -103,6 +103,14 @@ def test_a_hard_maximum_price_excludes_and_says_which_price_was_too_high() -> No
     assert detail[2] == "output 0.75 USD per 1M > 0.5"
 
 
+def test_a_tiny_maximum_price_is_told_in_plain_digits() -> None:
+    with pytest.raises(NoEndpointLeft) as caught:
+        planned(preferences=ProviderPreferences(max_price_completion="0.0000001"))
+    assert caught.value.decision is not None
+    details = [candidate.detail for candidate in caught.value.decision.candidates]
+    assert all(detail.endswith("USD per 1M > 0.0000001") for detail in details)
+
+
 def test_a_policy_is_honoured_like_the_request() -> None:
     assert slugs(planned(rules=policy(objective="cheapest", ignore=("cheap",))))[0] == "early"
     assert slugs(planned(rules=policy(objective="ordered", order=("quick",))))[0] == "quick"
