@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -9,12 +8,14 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from openai.types import FileObject
 
 from routing.batches import files, receiving, requests
+from routing.batches.routes import BatchRoutes
 from routing.core import batches
 from routing.core.cursor import Cursor
+from routing.core.errors import HubError
+from routing.gateway.asgi import Message
 from routing.models import BatchFile, BatchFileChunk
 from routing.services import batch_work
 from tests.routing.batches.world import World, line, make_key, run_sql
@@ -39,6 +40,41 @@ async def test_a_file_of_many_chunks_comes_back_whole(world: World) -> None:
         assert await sync_to_async(BatchFileChunk.objects.count)() == 4
         got = await world.client.get(f"/v1/files/{made['id']}/content")
     assert got.text == text
+
+
+@pytest.mark.parametrize("trouble", [requests.unavailable(), None], ids=["away", "unreadable"])
+async def test_a_file_that_cannot_be_read_to_its_end_is_cut_off(
+    world: World, monkeypatch: pytest.MonkeyPatch, trouble: HubError | None
+) -> None:
+    made = (await world.upload("".join(line(f"n{n}", pad="x" * 5000) for n in range(3)))).json()
+    read = BatchRoutes._chunk
+
+    async def first_alone(self: BatchRoutes, file_id: UUID, number: int) -> bytes | None:
+        if number == 0:
+            return (await read(self, file_id, 0) or b"")[:-1]
+        if trouble is not None:
+            raise trouble
+        return None
+
+    monkeypatch.setattr(BatchRoutes, "_chunk", first_alone)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": f"/v1/files/{made['id']}/content",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {world.token}".encode())],
+    }
+    await world.app(scope, receive, send)
+    kinds = [(message["type"], message.get("more_body")) for message in sent]
+    assert kinds == [("http.response.start", None), ("http.response.body", True)]
 
 
 async def test_what_is_said_of_a_file_is_what_openai_publishes(world: World) -> None:
@@ -238,37 +274,6 @@ async def test_addresses_that_are_not_there_are_named(world: World) -> None:
     method = await world.client.put("/v1/batches", content=b"{}")
     assert method.status_code == 405
     assert "GET, POST" in method.json()["error"]["message"]
-
-
-async def test_lines_come_only_from_the_hubs_own_workers(world: World) -> None:
-    for headers in ({}, {"x-panelboard-signature": "0" * 64}):
-        answer = await world.client.post("/v1/batches/lines", content=b"x", headers=headers)
-        assert answer.status_code == 404
-        assert json.loads(answer.text)["error"]["code"] == "unknown_url"
-
-
-async def test_a_strangers_line_is_refused_before_any_of_it_is_read(world: World) -> None:
-    read: list[int] = []
-
-    async def pieces() -> AsyncIterator[bytes]:
-        read.append(1)
-        yield b"x"
-
-    answer = await world.client.post(
-        "/v1/batches/lines",
-        content=pieces(),
-        headers={"x-panelboard-signature": batches.signature(b"x", b"another pepper" * 3)},
-    )
-    assert answer.status_code == 404
-    assert read == []
-
-
-async def test_a_line_that_was_changed_on_its_way_is_refused(world: World) -> None:
-    signed = batches.signature(b"x", settings.PANELBOARD_PEPPER)
-    answer = await world.client.post(
-        "/v1/batches/lines", content=b"y", headers={"x-panelboard-signature": signed}
-    )
-    assert answer.status_code == 404
 
 
 async def test_empty_lines_without_end_are_refused_before_they_are_all_read(
