@@ -76,6 +76,10 @@ class LearnedCap:
         self._shut(now)
         return True
 
+    def rest(self) -> None:
+        """Nothing was sent of late, so that a whole burst may be."""
+        self._level = max(self._burst, self.per_s * BURST_S)
+
     def on_success(self) -> None:
         self._won = True
         self._refusals = 0
@@ -162,6 +166,13 @@ class Capacity:
         rest_s = cap.on_refusal(now)
         self._settle()
         return None if known is None else rest_s
+
+    def hear(self, per_s: float, seen_per_s: float | None, now: float) -> None:
+        """Another process learned a cap. Where this one has none, it begins with that, or with the
+        rate of its own answers where that is higher."""
+        if self.learned is None:
+            self.learned = LearnedCap(max(per_s, seen_per_s or 0.0), now)
+            self.learned.rest()
 
     def tell(self, allowances: Sequence[Allowance], now: float) -> bool:
         """Of limits that are nearly used up; none where there is plenty. True as in `take`."""

@@ -35,6 +35,7 @@ class EndpointHealth:
         "mark",
         "means",
         "older_mark",
+        "rest_until",
         "retry_tokens",
         "seen",
         "since",
@@ -47,6 +48,8 @@ class EndpointHealth:
     def __init__(self) -> None:
         self.breaker = Breaker()
         self.capacity: Capacity | None = None  # None: as far as is known it takes everything
+        # Asked for by a provider that had no room, not told yet; 0: it did not say how long.
+        self.rest_until: float | None = None
         self.headers_next_at = 0.0
         self.mark = self.older_mark = (-math.inf, 0)  # when so many had been seen
         self.log_ttft = DecayedMean()
@@ -107,6 +110,9 @@ class EndpointHealth:
         """All that decides whether tries are let through, now and later."""
         capacity = self.capacity
         return self.breaker.gate, 0.0 if capacity is None else capacity.closed_until
+
+    def note_rest(self, until: float) -> None:
+        self.rest_until = max(self.rest_until or 0.0, until)
 
     def mark_seen(self, now: float) -> None:
         """To be called now and then, so that the rate of answers is known when it is asked for."""

@@ -240,6 +240,7 @@ class HealthBook:
             book.capacity = Capacity()
         rest_s = book.capacity.on_refusal(now, book.seen_per_s(now))
         book.breaker.on_capacity(now, rest_s if retry_after_s is None else retry_after_s)
+        book.note_rest(0.0 if retry_after_s is None else now + retry_after_s)
 
     def on_input(self, endpoint_id: int, now: float, input_tokens: int, cached: int) -> None:
         """Of an answer whose provider said how much of the input it read from its cache."""

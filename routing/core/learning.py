@@ -8,6 +8,7 @@ from routing.core.health import HealthBook
 from routing.core.kinds import CHAT
 from routing.core.output_lengths import LengthSighting, OutputLengths
 from routing.core.request import RequestFacts
+from routing.core.rooms import Room, Rooms
 from routing.core.sightings import Sighting
 from routing.core.turns import Turn, Turns
 from routing.core.usage import Usage, UsageSource
@@ -19,8 +20,10 @@ class News(msgspec.Struct, frozen=True, omit_defaults=True):
     endpoints: list[Sighting] = []
     lengths: list[LengthSighting] = []
     turns: list[Turn] = []
+    rooms: list[Room] = []
 
 
+NO_NEWS = News()
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(News).decode
 
@@ -28,12 +31,13 @@ _decode = msgspec.json.Decoder(News).decode
 class Learning:
     """One per gateway process."""
 
-    __slots__ = ("_inputs", "health", "lengths", "turns")
+    __slots__ = ("_inputs", "health", "lengths", "rooms", "turns")
 
     def __init__(self, health: HealthBook) -> None:
         self.health = health
         self.lengths = OutputLengths()
         self.turns = Turns(health)
+        self.rooms = Rooms(health)
         self._inputs: dict[int, list[int]] = {}  # tokens, and those cached, not yet settled
 
     def expected_output(self, facts: RequestFacts, key_id: int) -> int:
@@ -87,8 +91,9 @@ class Learning:
     def tell(self, now: float) -> bytes:
         """For the other processes; b"" where nothing is new. `now` is monotonic seconds."""
         self.settle(now)
-        news = News(self.health.tell(now), self.lengths.tell(), self.turns.tell(now))
-        return _encode(news) if news.endpoints or news.lengths or news.turns else b""
+        health, lengths, turns = self.health.tell(now), self.lengths.tell(), self.turns.tell(now)
+        news = News(health, lengths, turns, self.rooms.tell(now))
+        return _encode(news) if news != NO_NEWS else b""
 
     def hear(self, data: bytes | str, now: float, age_s: float) -> None:
         """What another process told `age_s` ago. Raises msgspec.MsgspecError on what is no news."""
@@ -96,3 +101,4 @@ class Learning:
         self.health.hear([one for one in news.endpoints if one.is_sound], now, age_s)
         self.lengths.hear(news.lengths)
         self.turns.hear(news.turns, now, age_s)
+        self.rooms.hear(news.rooms, now, age_s)

@@ -258,6 +258,28 @@ async def test_a_process_that_starts_knows_which_endpoints_are_out() -> None:
         assert is_out(two)
 
 
+async def test_a_rest_that_a_provider_asks_for_and_a_learned_cap_reach_the_other_processes() -> (
+    None
+):
+    one, two = Process(1), Process(2)
+    async with started(one, two):
+        for _ in range(100):
+            one.now += 0.1
+            one.see(1, ttft_ms=500.0)
+            one.learning.health.of(1).mark_seen(one.now)
+        one.learning.health.on_failure(1, one.now, FailureClass.CAPACITY, 30.0)
+        brakes = two.learning.health.of(1)
+        await until(lambda: brakes.breaker.is_cooling(two.now))
+        assert brakes.breaker.is_cooling(two.now + 29.0)
+        assert not brakes.breaker.is_cooling(two.now + 36.1)
+        own = one.learning.health.of(1).capacity
+        assert own is not None
+        assert own.learned is not None
+        assert brakes.capacity is not None
+        assert brakes.capacity.learned is not None
+        assert brakes.capacity.learned.per_s == pytest.approx(own.learned.per_s)
+
+
 async def test_processes_know_how_many_of_them_serve_requests() -> None:
     one, two, three = (Process(number) for number in (1, 2, 3))
     await written("quiet for a minute", 61.0, "{}")
