@@ -256,6 +256,10 @@ class Breaker:
             self._next_probe_at = -inf
             self._probe_wins = SUCCESSES_TO_CLOSE - 1
 
+    def hear_rest(self, until: float) -> None:
+        """A provider refused another process for want of room, and is left alone until then."""
+        self.cooling_until = max(self.cooling_until, until)
+
     @property
     def ejections(self) -> int:
         return self._ejections
