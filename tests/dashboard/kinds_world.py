@@ -10,14 +10,13 @@ import msgspec
 from typing_extensions import override
 
 from routing.core import pricing
-from routing.core.decision import Decision
 from routing.core.kinds import KINDS
 from routing.core.pricing import CostStatus
 from routing.core.record import Finish, Intent, Outcome, RequestDone, encode_lines
 from routing.core.usage import Usage
-from routing.models import ApiKey, Endpoint
+from routing.models import Endpoint
 from routing.services import catalog
-from tests.dashboard.world import Traffic, World, catalog_document
+from tests.dashboard.world import Traffic, World, catalog_document, endpoint_row, model_row
 
 # model, kind, meters with their prices by provider
 _SERVED: tuple[tuple[str, str, dict[str, dict[str, str]]], ...] = (
@@ -54,38 +53,13 @@ def kinds_document() -> dict[str, Any]:
 
 
 def _model(name: str, kind: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "title": name.split("/")[1].replace("-", " ").title(),
-        "maker": "Acme",
-        "description": "",
-        "kind": kind,
-        "input_modalities": ["text"],
-        "output_modalities": ["text"],
-        "aliases": [],
-    }
+    title = name.split("/")[1].replace("-", " ").title()
+    return model_row(name, title, "Acme", kind=kind, description="")
 
 
 def _endpoint(provider: str, model: str, kind: str, prices: dict[str, str]) -> dict[str, Any]:
-    return {
-        "provider": provider,
-        "model": model,
-        "upstream_model": model.split("/")[1],
-        "region": "",
-        "quantization": "",
-        **({"context_window": 8192} if kind in ("embedding", "rerank") else {}),
-        "capabilities": [],
-        "free": False,
-        "prices": [
-            {
-                "meter": meter,
-                "usd": usd,
-                "effective_from": "2026-10-01T00:00:00Z",
-                "source": "price page",
-            }
-            for meter, usd in prices.items()
-        ],
-    }
+    window = {"context_window": 8192} if kind in ("embedding", "rerank") else {}
+    return endpoint_row(provider, model, model.split("/")[1], prices, **window)
 
 
 class KindTraffic(Traffic):
@@ -102,18 +76,8 @@ class KindTraffic(Traffic):
         ]
 
     @override
-    def _intent(
-        self,
-        request_id: bytes,
-        number: int,
-        at: dt.datetime,
-        passed_ms: float,
-        endpoint: Endpoint,
-        key: ApiKey,
-        kind: str,
-    ) -> Intent:
-        made = super()._intent(request_id, number, at, passed_ms, endpoint, key, kind)
-        return msgspec.structs.replace(made, surface=KINDS[self.kind].surface, stream=False)
+    def changed_intent(self, intent: Intent) -> Intent:
+        return msgspec.structs.replace(intent, surface=KINDS[self.kind].surface, stream=False)
 
     @override
     def _finish(self, intent: Intent, endpoint: Endpoint, fails: bool) -> Finish:
@@ -134,36 +98,18 @@ class KindTraffic(Traffic):
         )
 
     @override
-    def _done(
-        self,
-        intent: Intent,
-        finish: Finish,
-        endpoint: Endpoint,
-        attempts: int,
-        passed_ms: float,
-        decision: Decision,
-    ) -> RequestDone:
-        made = super()._done(intent, finish, endpoint, attempts, passed_ms, decision)
-        return msgspec.structs.replace(made, stream=False, ttft_ms=None)
+    def changed_done(self, done: RequestDone) -> RequestDone:
+        return msgspec.structs.replace(done, stream=False, ttft_ms=None)
 
 
 class RefusedTraffic(Traffic):
     """Requests that ended before any policy was asked."""
 
     @override
-    def _done(
-        self,
-        intent: Intent,
-        finish: Finish,
-        endpoint: Endpoint,
-        attempts: int,
-        passed_ms: float,
-        decision: Decision,
-    ) -> RequestDone:
-        made = super()._done(intent, finish, endpoint, attempts, passed_ms, decision)
+    def changed_done(self, done: RequestDone) -> RequestDone:
         self.attempts.clear()
         return msgspec.structs.replace(
-            made,
+            done,
             outcome=Outcome.USER_ERROR,
             http_status=400,
             error_code="wrong_endpoint",

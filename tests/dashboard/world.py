@@ -168,7 +168,8 @@ class Traffic:
             attempts += 1
             often = 0.12 if endpoint.provider.slug == "novita" else 0.02
             fails = doomed or rng.random() < often
-            intent = self._intent(request_id.bytes, attempts, at, passed_ms, endpoint, key, kind)
+            drawn = self._intent(request_id.bytes, attempts, at, passed_ms, endpoint, key, kind)
+            intent = self.changed_intent(drawn)
             finish = self._finish(intent, endpoint, fails)
             self.attempts.append(attempt_row(intent, finish, finish.e2e_ms))
             passed_ms += finish.e2e_ms
@@ -181,10 +182,16 @@ class Traffic:
             world.others_request = request_id
         world.requests.append(request_id)
         decision = self._decision(model, order, endpoint)
-        self.requests.append(
-            request_row(self._done(intent, finish, endpoint, attempts, passed_ms, decision))
-        )
+        done = self._done(intent, finish, endpoint, attempts, passed_ms, decision)
+        self.requests.append(request_row(self.changed_done(done)))
         return request_id
+
+    def changed_intent(self, intent: Intent) -> Intent:
+        """For those who draw something else, as the next one."""
+        return intent
+
+    def changed_done(self, done: RequestDone) -> RequestDone:
+        return done
 
     def _intent(
         self,
@@ -350,7 +357,7 @@ def catalog_document() -> dict[str, Any]:
         "checked_on": "2026-11-01",
         "source": "test",
         "providers": [_provider(slug, name) for slug, name in _PROVIDERS],
-        "models": [_model(name, title, maker) for name, title, maker in _MODELS],
+        "models": [model_row(name, title, maker) for name, title, maker in _MODELS],
         "endpoints": list(_endpoints()),
     }
 
@@ -387,7 +394,7 @@ def _provider(slug: str, name: str) -> dict[str, Any]:
     }
 
 
-def _model(name: str, title: str, maker: str) -> dict[str, Any]:
+def model_row(name: str, title: str, maker: str, **more: Any) -> dict[str, Any]:
     return {
         "name": name,
         "title": title,
@@ -396,33 +403,44 @@ def _model(name: str, title: str, maker: str) -> dict[str, Any]:
         "input_modalities": ["text"],
         "output_modalities": ["text"],
         "aliases": [],
+        **more,
+    }
+
+
+def endpoint_row(
+    provider: str, model: str, upstream_model: str, usd: dict[str, str], **more: Any
+) -> dict[str, Any]:
+    """`usd` is what each meter costs."""
+    return {
+        "provider": provider,
+        "model": model,
+        "upstream_model": upstream_model,
+        "region": "",
+        "quantization": "",
+        "capabilities": [],
+        "free": False,
+        "prices": [
+            {
+                "meter": meter,
+                "usd": amount,
+                "effective_from": "2026-10-01T00:00:00Z",
+                "source": "price page",
+            }
+            for meter, amount in usd.items()
+        ],
+        **more,
     }
 
 
 def _endpoints() -> Iterator[dict[str, Any]]:
     for (provider, model), (read, written) in _PRICES.items():
-        yield {
-            "provider": provider,
-            "model": model,
-            "upstream_model": model.lower(),
-            "region": "",
-            "quantization": "fp8" if provider == "novita" else "",
-            "context_window": 131072,
-            "max_output_tokens": 8192,
-            "capabilities": ["tools", "json_mode"] if provider == "groq" else ["tools"],
-            "free": False,
-            "prices": [
-                {
-                    "meter": "input",
-                    "usd": read,
-                    "effective_from": "2026-10-01T00:00:00Z",
-                    "source": "price page",
-                },
-                {
-                    "meter": "output",
-                    "usd": written,
-                    "effective_from": "2026-10-01T00:00:00Z",
-                    "source": "price page",
-                },
-            ],
-        }
+        yield endpoint_row(
+            provider,
+            model,
+            model.lower(),
+            {"input": read, "output": written},
+            quantization="fp8" if provider == "novita" else "",
+            context_window=131072,
+            max_output_tokens=8192,
+            capabilities=["tools", "json_mode"] if provider == "groq" else ["tools"],
+        )
