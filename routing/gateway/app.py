@@ -117,17 +117,15 @@ class GatewayApp:
         caller = self._authenticate(scope)
         check_headers(scope["headers"], self.gateway.settings.max_body_bytes)
         raw = await read_body(receive, self.gateway.settings.max_body_bytes)
-        answered = await counted(self.gateway, caller, scope["headers"], raw)
-        await AsgiSink(receive, send).reply(200, answered.headers, answered.body)
+        head, body = await counted(self.gateway, caller, scope["headers"], raw)
+        await AsgiSink(receive, send).reply(200, head, body)
 
     async def _kept(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = self._authenticate(scope)
         rest = scope["path"].removeprefix("/v1/responses/")
         query = scope.get("query_string", b"")
-        answered = await kept_response(
-            self._responses, caller.project_id, scope["method"], rest, query
-        )
-        await _reply(send, receive, answered.body)
+        body = await kept_response(self._responses, caller.project_id, scope["method"], rest, query)
+        await _reply(send, receive, body)
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._authenticate(scope)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
-from routing.adapters.base import Headers
 from routing.core.errors import HubError
-from routing.gateway.errors import JSON_HEADERS
 from routing.surfaces.responses.resources import (
     cannot_cancel,
     deleted_body,
@@ -15,17 +13,6 @@ from routing.surfaces.responses.resources import (
     response_body,
 )
 from routing.surfaces.responses.store import ResponseStore, Shelf
-
-
-class Answered:
-    """A small whole answer."""
-
-    __slots__ = ("body", "headers")
-
-    def __init__(self, body: bytes, headers: Headers | None = None) -> None:
-        self.body = body
-        self.headers = headers or JSON_HEADERS
-
 
 ResponseRoute = Callable[[Shelf, str, dict[str, str]], Awaitable[bytes]]
 
@@ -57,7 +44,7 @@ RESPONSE_ROUTES: dict[str, dict[str, ResponseRoute]] = {
 
 async def kept_response(
     store: ResponseStore | None, project_id: int, method: str, rest: str, query: bytes
-) -> Answered:
+) -> bytes:
     """`rest` is the path behind `/v1/responses/`. Raises HubError 400, 404, 405 and 503."""
     response_id, _, what = rest.partition("/")
     methods = RESPONSE_ROUTES.get(what)
@@ -78,4 +65,4 @@ async def kept_response(
             should_retry=False,
         )
     shelf = Shelf(store, project_id)
-    return Answered(await route(shelf, response_id, dict(parse_qsl(query.decode("latin-1")))))
+    return await route(shelf, response_id, dict(parse_qsl(query.decode("latin-1"))))

@@ -20,7 +20,6 @@ from routing.core.plan import choose_policy
 from routing.gateway.errors import JSON_HEADERS
 from routing.gateway.parse import load_json, parse_chat
 from routing.gateway.preferences import facts_for
-from routing.gateway.resources import Answered
 from routing.gateway.service import PARSE_IN_THREAD_BYTES, Gateway
 from routing.gateway.upstream.base import UpstreamRequest
 from routing.surfaces.base import Asker
@@ -31,16 +30,18 @@ MAX_COUNT_BYTES = 64 * 2**10
 _SURFACE = MessagesSurface()
 
 
-async def counted(gateway: Gateway, caller: Caller, headers: Headers, raw: bytes) -> Answered:
-    """Raises HubError 400 and 404."""
+async def counted(
+    gateway: Gateway, caller: Caller, headers: Headers, raw: bytes
+) -> tuple[Headers, bytes]:
+    """Headers and body of the answer. Raises HubError 400 and 404."""
     if len(raw) > PARSE_IN_THREAD_BYTES:
         body, estimate = await asyncio.to_thread(_read, raw)
     else:
         body, estimate = _read(raw)
     exact = await _ask_provider(gateway, caller, headers, body)
     if exact is None:
-        return Answered(count_body(estimate), [*JSON_HEADERS, *ESTIMATED])
-    return Answered(count_body(exact))
+        return [*JSON_HEADERS, *ESTIMATED], count_body(estimate)
+    return JSON_HEADERS, count_body(exact)
 
 
 def _read(raw: bytes) -> tuple[dict[str, Any], int]:
