@@ -19,6 +19,7 @@ import orjson
 
 from routing.adapters import sse
 from routing.adapters.base import ChatCall, StreamReader
+from routing.adapters.jsonio import dict_of, dicts_in
 from routing.core.catalog import Endpoint
 from routing.core.errors import UpstreamError
 from routing.core.kinds import CHAT
@@ -136,8 +137,8 @@ class Resumer:
     def note(self, chunk: Chunk) -> None:
         """What the client gets with this chunk."""
         self._id = self._id or str(chunk.get("id") or "")
-        for choice in chunk.get("choices") or ():
-            delta = choice.get("delta") or {}
+        for choice in dicts_in(chunk.get("choices")):
+            delta = dict_of(choice.get("delta"))
             text = delta.get("content")
             if isinstance(text, str):
                 self._text.append(text)
@@ -251,10 +252,10 @@ class _Splice:
 
 
 def _only_begins(chunk: Chunk) -> bool:
-    choices = chunk.get("choices") or ()
+    choices = dicts_in(chunk.get("choices"))
     return bool(choices) and all(
         not choice.get("finish_reason")
-        and not any(value for name, value in (choice.get("delta") or {}).items() if name != "role")
+        and not any(value for name, value in dict_of(choice.get("delta")).items() if name != "role")
         for choice in choices
     )
 

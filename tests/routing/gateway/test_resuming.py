@@ -268,3 +268,15 @@ async def test_in_another_dialect_the_mark_is_a_comment() -> None:
     assert client.text.count('"type":"message_start"') == 1
     assert client.text.count('"type":"message_stop"') == 1
     assert client.text.count('"type":"content_block_start"') == 1
+
+
+@pytest.mark.parametrize("choices", [[{"delta": "x"}], [{"delta": 1}], ["x"], "x", 5, [[]]])
+async def test_nonsense_in_the_place_of_a_choice_is_passed_over(choices: Any) -> None:
+    odd = b"data: " + orjson.dumps({"id": "c1", "choices": choices}) + b"\n\n"
+    goes_on = stream(ROLE, odd, frame({"content": " world"}, id="c2"), END, usage_frame(), DONE)
+    bench = Bench(cut_after(HELLO, odd), goes_on)
+    client = await bench.ask(headers=WANTED, stream=True)
+    assert client.text.endswith("data: [DONE]\n\n")
+    sent = orjson.loads(bench.upstream.requests[1].body)
+    assert sent["messages"][1] == {"role": "assistant", "content": "Hello"}
+    assert bench.spool.done.outcome is Outcome.OK
