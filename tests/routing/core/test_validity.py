@@ -95,3 +95,13 @@ def test_counts_are_given_out_once() -> None:
     counts.add(2, 5, 4)
     assert counts.take() == {1: (2, 1), 2: (5, 4)}
     assert counts.take() == {}
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1" + "0" * 30, "2.0", "-3"])
+def test_a_whole_number_is_an_integer_however_long_it_is(number: str) -> None:
+    assert reply_is_sound(number, {"type": "integer"})
+
+
+@pytest.mark.parametrize("number", ["1e999", "2.5", "true"])
+def test_what_is_no_whole_number_is_no_integer(number: str) -> None:
+    assert not reply_is_sound(number, {"type": "integer"})
