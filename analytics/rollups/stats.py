@@ -162,7 +162,7 @@ POLICIES = Stat(
     " usual_usd",
     f"""
     SELECT {BUCKET.format("r.received_at")}, r.project_id, r.kind, coalesce(r.policy, ''),
-        count(*), count(*) FILTER (WHERE {EXPLORATION_PICO} <> 0),
+        count(*), count(*) FILTER (WHERE {EXPLORED_SHARE} > 0 OR {EXPLORATION_PICO} <> 0),
         sum({EXPLORATION_PICO}) / {PICO_PER_USD}, sum({EXPLORED_SHARE}),
         sum({USUAL_PICO}) / {PICO_PER_USD}
     FROM request_log r

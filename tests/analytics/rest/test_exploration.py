@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 def decided(pico: int, policy: str = "balanced") -> bytes:
     plain = msgspec.json.decode(decision(), type=Decision)
-    more = {"explored_share": 0.25, "usual_pico": 100_000_000}
+    more = {"explored_share": 0.25 if pico else 0.0, "usual_pico": 100_000_000}
     return to_json(msgspec.structs.replace(plain, policy=policy, exploration_pico=pico, **more))
 
 
@@ -60,6 +60,15 @@ def test_the_expected_extra_cost_is_summed_by_day_and_policy(world: World, log: 
         (yesterday.date(), "thrifty", 1, 1, Decimal("0.000002")),
     ]
     assert [one.policy for one in exploration(EVERYTHING, period, "thrifty")] == ["thrifty"]
+
+
+def test_exploring_at_the_same_price_is_exploring_too(world: World, log: Log) -> None:
+    now = timezone.now()
+    told = Told(now, project_id=world.project.pk, key_id=world.key.pk)
+    log([told.done(decision=exploring(world, exploration_pico=0))])
+    fill.roll_up(now)
+    cell = PolicyCell.objects.get()
+    assert (cell.exploring, cell.exploration_usd) == (1, 0)
 
 
 def test_decisions_of_an_older_version_explored_nothing(world: World, log: Log) -> None:
