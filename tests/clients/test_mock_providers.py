@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -30,6 +32,7 @@ from tests.support.running_hub import RunningHub
 pytestmark = pytest.mark.e2e
 DIALECTS = pytest.mark.parametrize("dialect", catalog.DIALECTS)
 MODES = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+PLAIN, STREAMED = (pytest.mark.parametrize("stream", [is_so]) for is_so in (False, True))
 IMPATIENT = "from routing.services.policies import save_policy; save_policy(name='impatient', "
 IMPATIENT += "document={'timeouts': {'idle_s': 1, 'first_content_s': 1}})"
 LONG = {"type": "reply", "text": SENTENCES, "times": 2}
@@ -46,6 +49,24 @@ TOOL = {
 }
 FreshModel = Callable[[str, str], str]
 Asking = Callable[..., Answer]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A model that no fault has hit yet, at mocks of one dialect, asked plain or streamed."""
+
+    model: str
+    stream: bool
+    asking: Asking
+
+    def ask(self, *, policy: str = "", **more: Any) -> Answer:
+        return self.asking(f"{self.model}{policy}", stream=self.stream, **more)
+
+    def asked_of(self, mock: LlMock) -> int:
+        return len(mock.requests(self.model.removeprefix("mock/")))
+
+
+Ways = Callable[[str], Way]
 
 
 @contextmanager
@@ -116,6 +137,12 @@ def fresh(used: dict[tuple[str, str], int]) -> FreshModel:
     return take
 
 
+@pytest.fixture
+def way(asking: Asking, fresh: FreshModel, dialect: str, stream: bool) -> Ways:
+    """By the mocks that are to serve it."""
+    return lambda hosts: Way(fresh(hosts, dialect), stream, asking)
+
+
 @pytest.fixture(scope="module")
 def used() -> dict[tuple[str, str], int]:
     return {}
@@ -129,110 +156,110 @@ def _llmocks_verdict(llm: LlMock) -> Iterator[None]:
     assert llm.verdict()["findings"] == []
 
 
+def assert_mended(answer: Answer, attempts: int, text: str = "") -> None:
+    assert (answer.status, answer.attempts, answer.is_whole) == (200, attempts, True)
+    assert text in ("", answer.text)
+
+
 # --- llmock: what the hub mends by itself --------------------------------------------------------
 
 
 @DIALECTS
 @MODES
 @pytest.mark.parametrize("status", [500, 502, 503, 529])
-def test_a_refusal_for_a_moment_is_tried_again(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, stream: bool, status: int
-) -> None:
+def test_a_refusal_for_a_moment_is_tried_again(llm: LlMock, way: Ways, status: int) -> None:
     llm.script({"type": "fail", "status": status})
-    answer = asking(fresh("llmock", dialect), stream=stream)
-    assert (answer.status, answer.attempts, answer.is_whole) == (200, 2, True)
+    answer = way("llmock").ask()
+    assert_mended(answer, attempts=2)
 
 
 @DIALECTS
 @MODES
-def test_a_rate_limit_is_waited_for_as_long_as_it_says(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, stream: bool
-) -> None:
+def test_a_rate_limit_is_waited_for_as_long_as_it_says(llm: LlMock, way: Ways) -> None:
     llm.script({"type": "fail", "status": 429, "retry_after": 0.5})
-    answer = asking(fresh("llmock", dialect), stream=stream)
-    assert (answer.status, answer.attempts, answer.is_whole) == (200, 2, True)
+    answer = way("llmock").ask()
+    assert_mended(answer, attempts=2)
 
 
 @DIALECTS
+@STREAMED
 @pytest.mark.parametrize("kind", ["disconnect", "truncate", "malformed"])
 def test_a_stream_that_breaks_before_its_first_word_is_tried_again(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, kind: str
+    llm: LlMock, way: Ways, kind: str
 ) -> None:
     llm.script({"type": "stream_fault", "kind": kind, "after_chunks": 0})
-    answer = asking(fresh("llmock", dialect), stream=True)
-    assert (answer.status, answer.attempts, answer.is_whole) == (200, 2, True)
+    answer = way("llmock").ask()
+    assert_mended(answer, attempts=2)
 
 
 @DIALECTS
+@STREAMED
 @pytest.mark.parametrize("slow", ["delay", "slow_first_token"])
-def test_a_slow_answer_is_waited_for(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, slow: str
-) -> None:
+def test_a_slow_answer_is_waited_for(llm: LlMock, way: Ways, slow: str) -> None:
     llm.script({"type": slow, "seconds": 0.7})
-    answer = asking(fresh("llmock", dialect), stream=True)
-    assert (answer.status, answer.attempts, answer.is_whole) == (200, 1, True)
+    answer = way("llmock").ask()
+    assert_mended(answer, attempts=1)
 
 
 # --- llmock: what the client has to be told ------------------------------------------------------
 
 
 @DIALECTS
+@STREAMED
 @pytest.mark.parametrize("kind", ["disconnect", "truncate", "malformed"])
 def test_a_stream_that_breaks_later_says_so_and_never_ends_as_if_it_were_whole(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, kind: str
+    llm: LlMock, way: Ways, kind: str
 ) -> None:
-    model = fresh("llmock", dialect)
+    one = way("llmock")
     llm.script(LONG, {"type": "stream_fault", "kind": kind, "after_chunks": 6})
-    answer = asking(model, stream=True)
+    answer = one.ask()
     assert answer.text
     assert answer.error
     assert not answer.is_whole
-    assert len(llm.requests(model.removeprefix("mock/"))) == 1
+    assert one.asked_of(llm) == 1
     # A client that was told asks again, which is why llmock finds nothing.
-    assert asking(model, stream=True).is_whole
+    assert one.ask().is_whole
 
 
 @DIALECTS
+@STREAMED
 @pytest.mark.parametrize("after", [0, 6])
-def test_a_stream_that_hangs_is_ended_by_the_hub(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, after: int
-) -> None:
-    model = fresh("llmock", dialect)
+def test_a_stream_that_hangs_is_ended_by_the_hub(llm: LlMock, way: Ways, after: int) -> None:
+    one = way("llmock")
     fault = {"type": "stream_fault", "kind": "stall", "after_chunks": after, "stall_seconds": 8}
     llm.script(LONG, fault)
     began = time.monotonic()
-    answer = asking(f"{model}:impatient", stream=True)
+    answer = one.ask(policy=":impatient")
     assert time.monotonic() - began < 6
     assert answer.error
     assert not answer.is_whole
-    assert asking(model, stream=True).is_whole
+    assert one.ask().is_whole
 
 
 @DIALECTS
 @MODES
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_what_can_never_succeed_is_not_tried_again(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, stream: bool, status: int
-) -> None:
-    model = fresh("llmock", dialect)
+def test_what_can_never_succeed_is_not_tried_again(llm: LlMock, way: Ways, status: int) -> None:
+    one = way("llmock")
     llm.script({"type": "fail", "status": status})
-    answer = asking(model, stream=stream)
+    answer = one.ask()
     assert answer.status >= 400
     assert answer.error["code"]
-    assert len(llm.requests(model.removeprefix("mock/"))) == 1
+    assert one.asked_of(llm) == 1
 
 
 @DIALECTS
+@PLAIN
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_of_the_hubs_own_key_is_no_fault_of_the_client_and_not_tried_again(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, status: int
+    llm: LlMock, way: Ways, status: int
 ) -> None:
-    model = fresh("locked", dialect)
+    one = way("locked")
     llm.script({"type": "fail", "status": status})
-    answer = asking(model, stream=False)
+    answer = one.ask()
     assert answer.status >= 500
     assert answer.error["code"]
-    assert len(llm.requests(model.removeprefix("mock/"))) == 1
+    assert one.asked_of(llm) == 1
 
 
 def test_a_quota_is_kept_to_and_lived_with(
@@ -260,14 +287,15 @@ def test_a_prompt_that_is_too_long_there_is_the_clients_error(
 
 
 @DIALECTS
+@PLAIN
 @pytest.mark.parametrize("kind", ["malformed_arguments", "unknown_tool"])
 def test_a_broken_tool_call_reaches_the_client_as_the_model_made_it(
-    llm: LlMock, asking: Asking, fresh: FreshModel, dialect: str, kind: str
+    llm: LlMock, way: Ways, kind: str
 ) -> None:
     llm.script({"type": "tool_fault", "kind": kind})
     question = "What is the weather in Oslo?"
-    answer = asking(fresh("llmock", dialect), stream=False, text=question, tools=[TOOL])
-    assert (answer.status, answer.attempts, answer.is_whole) == (200, 1, True)
+    answer = way("llmock").ask(text=question, tools=[TOOL])
+    assert_mended(answer, attempts=1)
 
 
 # --- aimock: another provider steps in -----------------------------------------------------------
@@ -279,11 +307,11 @@ CHAOS = ["dropRate", "malformedRate", "disconnectRate", "rateLimitRate"]
 @MODES
 @pytest.mark.parametrize("fault", CHAOS)
 def test_another_provider_answers_when_aimock_breaks(
-    ai: AiMock, asking: Asking, fresh: FreshModel, dialect: str, stream: bool, fault: str
+    ai: AiMock, way: Ways, dialect: str, fault: str
 ) -> None:
     order = {"order": [catalog.slug("aimock", dialect)]}
     with ai.chaos(**{fault: 1.0}):
-        answer = asking(fresh("both", dialect), stream=stream, provider=order)
+        answer = way("both").ask(provider=order)
     assert (answer.status, answer.is_whole) == (200, True)
     assert (answer.attempts, answer.provider) == (2, catalog.slug("llmock", dialect))
 
@@ -291,42 +319,35 @@ def test_another_provider_answers_when_aimock_breaks(
 @DIALECTS
 @MODES
 @pytest.mark.parametrize("fault", CHAOS)
-def test_aimock_alone_and_broken_is_a_clear_error(
-    ai: AiMock, asking: Asking, fresh: FreshModel, dialect: str, stream: bool, fault: str
-) -> None:
-    model = fresh("aimock", dialect)
+def test_aimock_alone_and_broken_is_a_clear_error(ai: AiMock, way: Ways, fault: str) -> None:
+    one = way("aimock")
     with ai.chaos(**{fault: 1.0}):
-        answer = asking(model, stream=stream)
+        answer = one.ask()
     assert answer.status in (429, 502, 503, 504)
     assert answer.error["code"]
 
 
 @DIALECTS
 @MODES
-def test_an_error_of_aimock_for_once_is_tried_again(
-    ai: AiMock, asking: Asking, fresh: FreshModel, dialect: str, stream: bool
-) -> None:
+def test_an_error_of_aimock_for_once_is_tried_again(ai: AiMock, way: Ways) -> None:
     ai.fail_once(503, "for a moment")
-    answer = asking(fresh("aimock", dialect), stream=stream)
-    assert (answer.status, answer.attempts, answer.text) == (200, 2, SENTENCES)
+    answer = way("aimock").ask()
+    assert_mended(answer, attempts=2, text=SENTENCES)
 
 
 @DIALECTS
 @MODES
-def test_aimocks_latency_is_waited_for(
-    ai: AiMock, asking: Asking, fresh: FreshModel, dialect: str, stream: bool
-) -> None:
+def test_aimocks_latency_is_waited_for(ai: AiMock, way: Ways) -> None:
     with ai.chaos(latencyMs=400):
-        answer = asking(fresh("aimock", dialect), stream=stream)
-    assert (answer.status, answer.attempts, answer.text) == (200, 1, SENTENCES)
+        answer = way("aimock").ask()
+    assert_mended(answer, attempts=1, text=SENTENCES)
 
 
 @DIALECTS
+@STREAMED
 @pytest.mark.parametrize("text", [CUT_OFF, BROKEN_OFF])
-def test_a_stream_that_aimock_cuts_says_so(
-    asking: Asking, fresh: FreshModel, dialect: str, text: str
-) -> None:
-    answer = asking(fresh("aimock", dialect), stream=True, text=text)
+def test_a_stream_that_aimock_cuts_says_so(way: Ways, text: str) -> None:
+    answer = way("aimock").ask(text=text)
     assert answer.text
     assert SENTENCES.startswith(answer.text)
     assert answer.error
