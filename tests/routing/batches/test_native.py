@@ -15,7 +15,7 @@ from routing.core.record import Intent, RequestDone
 from routing.models import NativeBatch
 from routing.services.database_work import DatabaseUnavailable
 from routing.simulator.server import ThreadedSimulator
-from tests.routing.batches.native_world import CHAT, CLAUDE, VECTORS, billed, booked, finished
+from tests.routing.batches.native_world import CHAT, CLAUDE, billed, booked, finished
 from tests.routing.batches.world import World, line, run_sql
 
 
@@ -61,17 +61,6 @@ async def test_anthropics_batches_answer_chat_and_messages_lines(
     assert {row.service_tier for row in simulator.journal()} == {"batch"}
     assert booked(native) == billed(simulator) > 0
     assert simulator.violations() == []
-
-
-async def test_vectors_come_by_batch_too(native: World, simulator: ThreadedSimulator) -> None:
-    asked = (
-        line(f"v{n}", url="/v1/embeddings", model=f"{VECTORS}:openai", input="x", messages=None)
-        for n in range(3)
-    )
-    batch = await finished(native, await native.begin(*asked, url="/v1/embeddings"))
-    answers = await native.content(batch["output_file_id"])
-    assert [len(one["response"]["body"]["data"]) for one in answers] == [1, 1, 1]
-    assert booked(native) == billed(simulator) > 0
 
 
 async def test_built_in_tools_run_line_by_line_in_the_words_of_the_line(

@@ -94,16 +94,18 @@ async def test_a_line_that_is_refused_there_is_an_error_of_that_line_alone(
     assert booked(native) == billed(simulator) > 0
 
 
-async def test_vectors_come_by_mistrals_batches_too(
-    native: World, simulator: ThreadedSimulator
+@pytest.mark.parametrize("slug", ["openai", "mistral"])
+async def test_vectors_come_by_batch_too(
+    native: World, simulator: ThreadedSimulator, slug: str
 ) -> None:
     asked = (
-        line(f"v{n}", url="/v1/embeddings", model=f"{VECTORS}:mistral", input="x", messages=None)
+        line(f"v{n}", url="/v1/embeddings", model=f"{VECTORS}:{slug}", input="x", messages=None)
         for n in range(3)
     )
     batch = await finished(native, await native.begin(*asked, url="/v1/embeddings"))
     answers = await native.content(batch["output_file_id"])
     assert [len(one["response"]["body"]["data"]) for one in answers] == [1, 1, 1]
+    assert len(batches_at(simulator)) == 1
     assert booked(native) == billed(simulator) > 0
 
 
