@@ -13,6 +13,7 @@ STREAM_HEADERS: Headers = [
     (b"x-accel-buffering", b"no"),
 ]
 JSON_TYPE = b"application/json"
+MAX_HEADER_CHARS = 2048
 
 
 @lru_cache(maxsize=4096)
@@ -35,10 +36,16 @@ def fixed_headers(
         (b"x-panelboard-attempts", b"%d" % attempts),
     ]
     if dropped:
-        headers.append((b"x-panelboard-dropped-params", _header_text(",".join(dropped))))
+        named = _shortened(",".join(dropped))
+        headers.append((b"x-panelboard-dropped-params", _header_text(named)))
     if simulated:
         headers.append((b"x-panelboard-simulated", b"true"))
     return FixedHeaders(headers)
+
+
+def _shortened(text: str) -> str:
+    """Clients and proxies refuse heads that are too long; the receipt has all of it."""
+    return text if len(text) <= MAX_HEADER_CHARS else f"{text[: MAX_HEADER_CHARS - 3]}..."
 
 
 def _header_text(text: str) -> bytes:
