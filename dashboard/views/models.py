@@ -217,6 +217,7 @@ def model_page(request: HttpRequest, slug: str) -> HttpResponse:
     sort = boards.Sort.parse(request.GET.get("sort", ""), boards.SORTS, "price")
     measurements = common.measured(form.span, "endpoint", model=model.name)
     board = boards.board(endpoints, measurements, sort, with_badges=True)
+    slugs = [row.facts.slug for row in board.rows if row.facts.is_live]
     history = catalog.price_history([row.id for row in endpoints])
     return common.page(
         request,
@@ -235,7 +236,8 @@ def model_page(request: HttpRequest, slug: str) -> HttpResponse:
             "first_price": min((row.effective_from for row in history), default=None),
             "changed_under_conditions": _changed_under_conditions(history, now),
             "speed_chart": charts.speed_against_price(_speed_points(board)),
-            "compare_url": _compare_url(board),
+            "compare_url": _compare_url(slugs),
+            "compare_words": _compare_words(slugs),
             "curl": snippets.curl(request.build_absolute_uri("/v1"), model.name, model.kind),
             "python": snippets.python(request.build_absolute_uri("/v1"), model.name, model.kind),
         },
@@ -280,10 +282,16 @@ def _speed_points(board: boards.Board) -> list[charts.SpeedPoint]:
     ]
 
 
-def _compare_url(board: boards.Board) -> str:
+def _compare_url(slugs: Sequence[str]) -> str:
     """The best rows of the present order, side by side. Empty when there is nothing to compare."""
-    slugs = [row.facts.slug for row in board.rows if row.facts.is_live]
     picked = slugs[: comparison.MOST_SUBJECTS]
     if len(picked) < comparison.FEWEST_SUBJECTS:
         return ""
     return reverse("comparison", args=[comparison.canonical(picked)])
+
+
+def _compare_words(slugs: Sequence[str]) -> str:
+    """Which of them `_compare_url` leads to."""
+    if len(slugs) > comparison.MOST_SUBJECTS:
+        return f"the first {comparison.MOST_SUBJECTS}"
+    return "both" if len(slugs) == comparison.FEWEST_SUBJECTS else f"all {len(slugs)}"

@@ -228,6 +228,15 @@ def test_a_model_lists_each_endpoint_with_price_and_interval(owner: Client) -> N
     assert "cheapest" in page
 
 
+def test_a_model_s_button_says_which_endpoints_it_compares(owner: Client) -> None:
+    served = Endpoint.objects.filter(model__name="openai/gpt-oss-120b")
+    assert "Compare all 3</a>" in text_of(owner, "/models/openai-gpt-oss-120b/")
+    served.filter(provider__slug="groq").update(status="retired")
+    assert "Compare both</a>" in text_of(owner, "/models/openai-gpt-oss-120b/")
+    served.filter(provider__slug="novita").update(status="retired")
+    assert "Compare both" not in text_of(owner, "/models/openai-gpt-oss-120b/")
+
+
 def test_the_order_of_a_table_is_in_the_address(owner: Client) -> None:
     dear = text_of(owner, "/models/openai-gpt-oss-120b/?sort=-price")
     cheap = text_of(owner, "/models/openai-gpt-oss-120b/?sort=price")

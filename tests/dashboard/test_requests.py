@@ -7,6 +7,7 @@ import re
 from random import Random
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from django.http import QueryDict
 from django.test import Client
@@ -17,7 +18,9 @@ from analytics.models import RequestLog
 from dashboard.forms import FilterChoices, FilterForm
 from dashboard.words import KINDS, OUTCOMES
 from routing.core import replay
+from routing.core.decision import Candidate, Decision
 from routing.core.ids import uuid7
+from routing.models import Endpoint
 from tests.dashboard.conftest import NOW, Enter
 from tests.dashboard.world import World
 
@@ -185,3 +188,30 @@ def test_a_replayed_answer_is_listed_and_its_receipt_leads_to_the_first(
     assert "the answer was kept" in page
     assert "Ended before" not in page
     assert "Why it went" not in page
+
+
+def test_a_receipt_names_the_runner_up_and_what_of_a_draw_is_there_to_measure(
+    world: World, owner: Client
+) -> None:
+    groq, together = (
+        Endpoint.objects.get(provider__slug=slug, model__name="openai/gpt-oss-120b")
+        for slug in ("groq", "together")
+    )
+    candidates = (
+        Candidate(groq.pk, 3_000_000_000, 100.0, 80.0, 1.0, 40, -0.9, 0.9),
+        Candidate(together.pk, 5_000_000_000, 90.0, 70.0, 1.0, 9, -0.1, 0.1, explored=0.0125),
+    )
+    order = (groq.pk, together.pk)
+    decision = Decision("balanced", 1, "balanced", "m", candidates, order, 1, 900, 70)
+    RequestLog.objects.update(decision=msgspec.to_builtins(decision))
+    page = owner.get(f"/requests/{world.rescued}/").content.decode()
+    assert "900 tokens in and 70 out" in page
+    assert "The runner-up, Together AI, was expected to cost $0.00500." in page
+    assert page.count("1.25% to measure it") == 1
+
+
+def test_a_decision_without_estimates_tells_of_no_tokens(world: World, owner: Client) -> None:
+    decision = Decision("balanced", 1, "balanced", "m", (), (), 1)
+    RequestLog.objects.update(decision=msgspec.to_builtins(decision))
+    page = owner.get(f"/requests/{world.rescued}/").content.decode()
+    assert "Costs are expected for" not in page
