@@ -19,6 +19,7 @@ from routing.adapters.forms import (
     tool_wish,
 )
 from routing.adapters.jsonio import dict_of, dicts_in, dig, list_of, text_of
+from routing.adapters.left_out import named
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
@@ -123,7 +124,7 @@ def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], tupl
         step(job)
     if call.stream:
         job.sent["stream"] = True
-    return job.sent, tuple(dict.fromkeys(job.dropped))
+    return job.sent, named(job.dropped)
 
 
 def betas_of(body: dict[str, Any]) -> str:

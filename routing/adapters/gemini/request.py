@@ -20,6 +20,7 @@ from routing.adapters.forms import (
 )
 from routing.adapters.gemini.contents import Part, system_and_contents
 from routing.adapters.jsonio import dict_of, dicts_in, list_of
+from routing.adapters.left_out import named
 from routing.adapters.quirks import PLAIN, Quirks
 from routing.core.catalog import Endpoint
 
@@ -129,7 +130,7 @@ def build_body(call: ChatCall, endpoint: Endpoint) -> tuple[dict[str, Any], tupl
         step(job)
     if job.config:
         job.sent["generationConfig"] = job.config
-    return job.sent, tuple(dict.fromkeys(job.dropped))
+    return job.sent, named(job.dropped)
 
 
 def request_path(endpoint: Endpoint, *, stream: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from routing.adapters.jsonio import dict_of, dicts_in
+from routing.adapters.left_out import named
 
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 
@@ -18,7 +19,7 @@ def lost_in(asked: list[Any], sent: list[Any]) -> tuple[str, ...]:
     for before, after in zip(asked, sent, strict=True):
         if before is not after and isinstance(before, dict):
             lost.update(dict.fromkeys(_lost_in_message(before, dict_of(after))))
-    return tuple(lost)
+    return named(lost)
 
 
 def _lost_in_message(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

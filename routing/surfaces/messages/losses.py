@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from routing.adapters.left_out import named
+
 
 class Losses:
     """`essential` losses change the question: only a provider of the dialect itself may answer."""
@@ -20,8 +22,8 @@ class Losses:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._names)
+        return named(self._names)
 
     @property
     def essentials(self) -> tuple[str, ...]:
-        return tuple(self._essential)
+        return named(self._essential)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from routing.adapters.jsonio import dict_of, list_of, text_of
+from routing.adapters.left_out import named
 from routing.surfaces.openai_envelope import refusal
 from routing.surfaces.responses.messages import Transcript
 from routing.surfaces.responses.store import Item
@@ -127,7 +128,7 @@ def chat_from(body: Body, items: list[Item]) -> Translation:
         step(job)
     chat.update({name: value for name, value in body.items() if name not in _HANDLED})
     essential = job.essential | (job.uncarried & _ESSENTIAL)
-    return Translation(chat, tuple(sorted(job.uncarried | essential)), tuple(sorted(essential)))
+    return Translation(chat, named(sorted(job.uncarried | essential)), named(sorted(essential)))
 
 
 def refuse_impossible(body: Body) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from routing.adapters.left_out import MOST_NAME_CHARS, MOST_NAMES
 from routing.core.errors import FailureClass, UpstreamError
 from tests.routing.adapters.support import (
     adapter_of,
@@ -367,3 +368,10 @@ def test_refusals_go_back_as_text_and_calls_without_ids_by_name() -> None:
             "parts": [{"functionResponse": {"name": "now", "response": {"result": "noon"}}}],
         },
     ]
+
+
+def test_no_more_of_what_is_left_out_is_named_than_a_log_can_hold() -> None:
+    extra = {f"{n}{'x' * 1000}": 1 for n in range(1000)}
+    dropped = dropped_by(endpoint_of("gemini"), extra_body=extra)
+    assert len(dropped) == MOST_NAMES
+    assert {len(name) for name in dropped} == {MOST_NAME_CHARS}

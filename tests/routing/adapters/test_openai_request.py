@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from routing.adapters.base import ChatCall
+from routing.adapters.left_out import MOST_NAME_CHARS, MOST_NAMES
+from routing.adapters.openai_compat.losses import lost_in
 from routing.core.errors import FailureClass, UpstreamError
 from tests.routing.adapters.support import (
     ADAPTERS,
@@ -337,3 +339,10 @@ def test_a_provider_without_a_credential_gets_no_authorization() -> None:
 def test_a_lone_surrogate_in_a_prompt_survives() -> None:
     messages = [{"role": "user", "content": "a\ud83d"}]
     assert sent_body(plain_endpoint(), messages=messages)["messages"] == messages
+
+
+def test_no_more_of_what_is_left_out_is_named_than_a_log_can_hold() -> None:
+    asked = [{"role": "user", "content": "hi", **{f"{n}{'x' * 1000}": 1 for n in range(1000)}}]
+    names = lost_in(asked, [{"role": "user", "content": "hi"}])
+    assert len(names) == MOST_NAMES
+    assert {len(name) for name in names} == {MOST_NAME_CHARS}

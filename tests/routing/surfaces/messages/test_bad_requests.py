@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing.adapters.base import ChatCall
+from routing.adapters.left_out import MOST_NAME_CHARS, MOST_NAMES
 from routing.core.errors import HubError, UpstreamError
 from tests.routing.adapters.support import adapter_of, endpoint_of
 from tests.routing.surfaces.messages.support import HI, PNG, assistant, user, voice_of
@@ -160,6 +161,14 @@ def test_bad_input_is_refused_by_the_name_of_its_field(asked: dict[str, Any], pa
     error = caught.value
     assert (error.status, error.param, error.should_retry) == (400, param, False)
     assert error.message.startswith(f"{param}: ")
+
+
+def test_no_more_of_what_is_left_out_is_named_than_a_log_can_hold() -> None:
+    tools = [{"type": f"made_up_{n}_{'x' * 1000}", "name": "t"} for n in range(1000)]
+    voice = voice_of(tools=tools, **{f"field_{n}": n for n in range(1000)})
+    for names in (voice.uncarried, voice.essential):
+        assert len(names) == MOST_NAMES
+        assert max(map(len, names)) <= MOST_NAME_CHARS
 
 
 @settings(max_examples=200, deadline=None)

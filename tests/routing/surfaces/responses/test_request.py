@@ -5,6 +5,7 @@ from typing import Any, get_args
 import pytest
 from openai.types.responses import ResponseIncludable
 
+from routing.adapters.left_out import MOST_NAME_CHARS, MOST_NAMES
 from routing.core.errors import HubError
 from tests.routing.surfaces.responses.support import TOOL, request, voice_of
 
@@ -385,6 +386,14 @@ def test_who_asks_to_include_what_nobody_knows_is_told_what_can_be_included() ->
     message = refused(include=["thoughts"]).message
     assert "'thoughts'" in message
     assert [name for name in known if name not in message] == []
+
+
+def test_no_more_of_what_is_left_out_is_named_than_a_log_can_hold() -> None:
+    tools = [{"type": f"made_up_{n}"} for n in range(1000)]
+    voice = voice_of("hi", tools=tools, reasoning={f"{'x' * 1000}{n}": n for n in range(9)})
+    assert len(voice.uncarried) == len(voice.essential) == MOST_NAMES
+    named = voice_of("hi", reasoning={"x" * 1000: 1}).uncarried
+    assert named == (f"reasoning.{'x' * 1000}"[:MOST_NAME_CHARS],)
 
 
 def test_who_sends_a_chat_request_is_told_of_the_right_field() -> None:
