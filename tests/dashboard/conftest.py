@@ -11,7 +11,8 @@ from django.test import Client
 
 from routing.models import Provider
 from routing.services import catalog
-from tests.dashboard.world import Traffic, World, catalog_document, people
+from tests.dashboard.small_catalog import catalog_document
+from tests.dashboard.world import Traffic, World, people
 
 NOW = dt.datetime(2026, 11, 18, 15, 7, tzinfo=dt.UTC)
 MODELS = ("openai/gpt-oss-120b", "meta-llama/Llama-3.3-70B-Instruct")

@@ -16,7 +16,8 @@ from routing.core.record import Finish, Intent, Outcome, RequestDone, encode_lin
 from routing.core.usage import Usage
 from routing.models import Endpoint
 from routing.services import catalog
-from tests.dashboard.world import Traffic, World, catalog_document, endpoint_row, model_row
+from tests.dashboard.small_catalog import catalog_document, endpoint_row, model_row
+from tests.dashboard.world import Traffic, World
 
 # model, kind, meters with their prices by provider
 _SERVED: tuple[tuple[str, str, dict[str, dict[str, str]]], ...] = (
