@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics.queries.types import Receipt, ReceiptAttempt, ReceiptCandidate
+from analytics.queries.types import Receipt, ReceiptAttempt
 from dashboard.svg import Segment
 
 
@@ -60,9 +59,3 @@ def _answered(attempt: ReceiptAttempt, start: float, length: float) -> list[Segm
 
 def _clip(share: float) -> float:
     return min(max(share, 0.0), 1.0)
-
-
-def runner_up(candidates: Sequence[ReceiptCandidate]) -> ReceiptCandidate | None:
-    """Where it would have gone had its first choice not been there. Ordered as a receipt has them."""
-    eligible = [row for row in candidates if not row.excluded]
-    return eligible[1] if len(eligible) > 1 else None

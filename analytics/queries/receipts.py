@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -47,6 +47,7 @@ def receipt(scope: Scope, request_id: UUID) -> Receipt | None:
     endpoints = _endpoints(attempts, decision)
     prices = _prices([*attempts, *corrections])
     written = _attempts(row, attempts, corrections, endpoints, prices)
+    candidates = _candidates(decision, endpoints)
     return Receipt(
         request=row,
         overhead_ms=log.overhead_ms,
@@ -54,20 +55,24 @@ def receipt(scope: Scope, request_id: UUID) -> Receipt | None:
         objective=decision.objective if decision else "",
         snapshot_version=decision.snapshot_version if decision else None,
         attempts=written,
-        candidates=_candidates(decision, endpoints),
+        candidates=candidates,
         corrections=[_correction(found, prices) for found in corrections],
         cost_by_status=_by_status(written),
         rule=decision.rule if decision else "",
         estimated_input_tokens=decision.input_tokens if decision else None,
         estimated_output_tokens=decision.output_tokens if decision else None,
-        runner_up_cost_usd=_runner_up_cost_usd(decision),
+        runner_up=_runner_up(decision, candidates),
         replay_of=original_in(log.decision),
     )
 
 
-def _runner_up_cost_usd(decision: Decision | None) -> Decimal | None:
+def _runner_up(
+    decision: Decision | None, candidates: Sequence[ReceiptCandidate]
+) -> ReceiptCandidate | None:
     second = runner_up(decision) if decision is not None else None
-    return None if second is None else cost_usd(second)
+    if second is None:
+        return None
+    return next(row for row in candidates if row.endpoint_id == second.endpoint_id)
 
 
 def _may_see(scope: Scope, row: RequestRow) -> bool:

@@ -350,5 +350,10 @@ class Receipt:
     rule: str = ""  # of the policy: the one that held
     estimated_input_tokens: int | None = None  # that the candidates' costs are for
     estimated_output_tokens: int | None = None
-    runner_up_cost_usd: Decimal | None = None  # expected, at the next choice; None without one
+    runner_up: ReceiptCandidate | None = None  # the next choice, had the first not been there
     replay_of: str = ""  # the request whose answer was given again
+
+    @property
+    def runner_up_cost_usd(self) -> Decimal | None:
+        """Expected."""
+        return None if self.runner_up is None else self.runner_up.expected_cost_usd

@@ -113,7 +113,6 @@ def receipt(request: HttpRequest, request_id: UUID) -> HttpResponse:
             "surface": model_kinds.SURFACES.get(found.request.surface),
             "timeline": receipts.timeline(found),
             "candidates": found.candidates,
-            "runner_up": receipts.runner_up(found.candidates),
             "is_simulated": found.request.simulated,
             "curl": snippets.rest(
                 request.build_absolute_uri(reverse("rest:request", args=[request_id]))
