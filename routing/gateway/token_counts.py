@@ -27,6 +27,7 @@ from routing.surfaces.messages.counting import ESTIMATED, count_body, count_toke
 from routing.surfaces.messages.surface import MessagesSurface
 
 MAX_COUNT_BYTES = 64 * 2**10
+COUNT_WITHIN_S = 20.0  # by whomever is asked; then the estimate has to do
 _SURFACE = MessagesSurface()
 
 
@@ -52,11 +53,20 @@ def _read(raw: bytes) -> tuple[dict[str, Any], int]:
 async def _ask_provider(
     gateway: Gateway, caller: Caller, headers: Headers, body: dict[str, Any]
 ) -> int | None:
-    """None where no provider of the dialect may see the prompt, or none answers."""
+    """None where no provider of the dialect may see the prompt, or none answers in time."""
     asker = Asker("", gateway.wall(), caller.project_id, headers)
     voice = await _SURFACE.open({"max_tokens": 1, **body}, asker)
     call = ChatCall(voice.chat, stream=False, wants_usage=False, native=voice.native)
-    for endpoint in _permitted(gateway, caller, headers, voice.chat):
+    endpoints = _permitted(gateway, caller, headers, voice.chat)
+    try:
+        async with asyncio.timeout(COUNT_WITHIN_S):
+            return await _first_count(gateway, endpoints, call)
+    except TimeoutError:
+        return None
+
+
+async def _first_count(gateway: Gateway, endpoints: list[Endpoint], call: ChatCall) -> int | None:
+    for endpoint in endpoints:
         with suppress(UpstreamError):
             found = await _count_at(gateway, endpoint, call)
             if found is not None:

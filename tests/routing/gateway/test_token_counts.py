@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from typing_extensions import override
 
 from routing.core.catalog import Policy
+from routing.gateway import token_counts
 from routing.gateway.app import GatewayApp
 from routing.simulator.server import ThreadedSimulator
 from routing.simulator.service import Options
@@ -24,11 +26,14 @@ HI = [{"role": "user", "content": "How many tokens are these?"}]
 
 
 class Hub(PlayedHub):
-    def __init__(self, simulator: ThreadedSimulator, rules: Policy) -> None:
+    def __init__(self, simulator: ThreadedSimulator, rules: Policy, claude_at: str = "") -> None:
+        urls = {"anthropic": claude_at or simulator.base_url("anthropic")}
         found = [("anthropic", "claude-haiku-4-5"), ("groq", "llama-3.1-8b-instant")]
         endpoints = [
             msgspec.structs.replace(
-                endpoint_of(record_of(*one), simulator.base_url(one[0]), number),
+                endpoint_of(
+                    record_of(*one), urls.get(one[0]) or simulator.base_url(one[0]), number
+                ),
                 context_window=10_000,
             )
             for number, one in enumerate(found, 1)
@@ -96,6 +101,24 @@ async def test_a_prompt_is_shown_to_nobody_who_may_not_answer_it(
     simulator: ThreadedSimulator, more: dict[str, Any], rules: dict[str, Any]
 ) -> None:
     assert is_estimate(await Hub(simulator, policy(**rules)).count(**more))
+
+
+async def test_a_provider_that_hangs_is_not_waited_for_and_the_hub_estimates(
+    simulator: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_counts, "COUNT_WITHIN_S", 0.2)
+    left = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the hub hangs up
+        left.set()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        hub = Hub(simulator, policy(), f"http://127.0.0.1:{port}")
+        assert is_estimate(await asyncio.wait_for(hub.count(), 5))
+        await asyncio.wait_for(left.wait(), 5)
 
 
 async def test_a_model_that_does_not_exist_is_refused(simulator: ThreadedSimulator) -> None:
