@@ -1,15 +1,21 @@
 # Every target calls ./panelboard, so that make is a convenience and not a need.
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos batches check fix seed clients simulate matrix bench lint types arch
+.PHONY: help run test compile test-compiled chaos batches check fix seed clients simulate matrix bench lint types arch
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
 
 run:  ## start the hub (PORT and PANELBOARD_DATA choose port and data folder)
 	./panelboard up
 
 test:  ## run the tests; ARGS="-k name" goes to pytest
 	./panelboard test $(ARGS)
+
+compile:  ## compile the gateway's hot path; what starts afterwards uses it
+	./panelboard compile
+
+test-compiled:  ## compile, then the tests of the request path with what was compiled
+	./panelboard test-compiled $(ARGS)
 
 chaos:  ## the long forms: a minute without Postgres, 300 streams when the gateway is killed
 	PANELBOARD_TEST_OUTAGE_S=60 PANELBOARD_TEST_STREAMS=300 ./panelboard test tests/e2e/test_crash.py $(ARGS)

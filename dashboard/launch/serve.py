@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import socket
 from contextlib import suppress
@@ -15,11 +16,14 @@ from dashboard.hub_settings import serve_of_environment
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.preflight import BACKLOG, listen
 from dashboard.launch.processes import allow_many_files
+from routing.compiled.importing import state
 
 if TYPE_CHECKING:
     from dashboard.application import Application
 
 KEEP_ALIVE_S = 75
+
+logger = logging.getLogger(__name__)
 
 
 def serve(arguments: list[str]) -> None:
@@ -28,6 +32,7 @@ def serve(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     allow_many_files()
     application = _application()  # sets Django up, before anything that has models
+    _tell_what_runs()
     from dashboard.launch.draining_server import DrainingServer
     from dashboard.runtime import current_gateway
     from routing.gateway.hot_protocol import protocol_for
@@ -65,6 +70,12 @@ def _application() -> Application:
     from dashboard import asgi
 
     return asgi.application
+
+
+def _tell_what_runs() -> None:
+    running = state()
+    level = logging.WARNING if running.has_misfit else logging.INFO
+    logger.log(level, "the hot path is %s", running.describe())
 
 
 def _listener(descriptor: int | None) -> socket.socket:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PANELBOARD_COMPILED")
 READY_WITHIN_S = 150.0
 STOPPED_WITHIN_S = 60.0
 
@@ -164,9 +165,7 @@ def data_folder() -> Iterator[Path]:
 
 def own_environment(data: Path, extra: Mapping[str, str]) -> dict[str, str]:
     """No provider key, database or broker of the machine's reaches the hub of a test."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
-    }
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {
         **kept,
         "PYTHONPATH": str(ROOT),
