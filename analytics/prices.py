@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from routing.core.charges import Price
 from routing.core.cursor import Cursor
-from routing.core.pricing import Price, PriceSheet
+from routing.core.pricing import PriceSheet
 from routing.core.usage import Meter
 
 _APPROVED = """

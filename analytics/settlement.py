@@ -23,7 +23,8 @@ from django.db.models import Exists, OuterRef
 from analytics.models import Attempt, ChargeCorrection
 from analytics.prices import load_sheets
 from analytics.rollups.fill import mark_dirty
-from routing.core.pricing import ChargeLine, CostStatus, PriceSheet, charge
+from routing.core.charges import ChargeLine, CostStatus
+from routing.core.pricing import PriceSheet, charge
 from routing.core.usage import Usage, UsageSource
 from routing.models import Credential, Endpoint, Provider
 from routing.services.credentials import CredentialUnreadable, reveal

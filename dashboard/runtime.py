@@ -12,7 +12,8 @@ from routing.batches.service import BatchService
 from routing.core.limits import Limiter
 from routing.gateway.idempotency import IdempotencyStore
 from routing.gateway.playground import stream_one
-from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.service import Gateway
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.base import UpstreamClient
 from routing.gateway.upstream.fast import FastUpstream

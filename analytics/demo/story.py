@@ -10,9 +10,10 @@ from random import Random
 
 from analytics.demo.shape import moment_of, requests_on
 from analytics.demo.stage import TIER, Stage
+from routing.core.charges import CostStatus
 from routing.core.decision import Candidate, Decision, to_json
 from routing.core.ids import new_request_id, request_id_text
-from routing.core.pricing import PICO_PER_USD, CostStatus, charge
+from routing.core.pricing import PICO_PER_USD, charge
 from routing.core.record import Finish, Intent, Outcome, Record, RequestDone, encode_lines
 from routing.core.usage import Usage, UsageSource
 from routing.models import ApiKey, Endpoint, Project

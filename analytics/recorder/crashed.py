@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
-from routing.core.pricing import CostStatus, PriceSheet, charge
+from routing.core.charges import CostStatus
+from routing.core.pricing import PriceSheet, charge
 from routing.core.record import Finish, Intent, Outcome, Progress, encode_lines
 from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 

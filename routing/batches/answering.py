@@ -10,26 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from uuid import UUID
 
 import msgspec
-from typing_extensions import override
 
 from routing.adapters.base import Headers
 from routing.batches import lines
 from routing.batches.desk import LineDesk
+from routing.batches.line_scribe import LineScribe
 from routing.batches.lines import Cost, Keep, Take
 from routing.batches.preparing import prepare
 from routing.core.batches import LineEnd, LineJob, pause_s
 from routing.core.catalog import Caller
-from routing.core.errors import FailureClass, HubError, UpstreamError
-from routing.gateway.asgi import NO_HEADERS, FixedHeaders
-from routing.gateway.attempt import Attempt
+from routing.core.errors import HubError
 from routing.gateway.errors import error_body, our_fault
 from routing.gateway.exchange import STOPPING
-from routing.gateway.recording import Money, outcome_of
-from routing.gateway.scribe import Scribe
+from routing.gateway.fixed_headers import NO_HEADERS, FixedHeaders
 from routing.gateway.service import Gateway, outcome_of_error
 from routing.services.database_work import DatabaseUnavailable
 from routing.services.sealing import Keyring
@@ -91,7 +87,7 @@ class Answering:
         if caller is None or _is_over(caller, received_wall):
             return await line.failed(key_is_gone())
         caller = msgspec.structs.replace(caller, kind=KIND, limits=None)
-        scribe = _LineScribe(gateway, request_id, caller, received_at, received_wall)
+        scribe = LineScribe(gateway, request_id, caller, received_at, received_wall)
         try:
             await self._answer(scribe, line)
         except HubError as error:
@@ -105,7 +101,7 @@ class Answering:
             return await line.failed(our_fault())
         return line.end or await line.failed(_cut_short())
 
-    async def _answer(self, scribe: _LineScribe, line: _Line) -> None:
+    async def _answer(self, scribe: LineScribe, line: _Line) -> None:
         """The parts of the gateway that clients' requests go through. Raises HubError."""
         job = line.job
         line.surface = self.surfaces.get(job.url)
@@ -176,59 +172,12 @@ class _Line:
         return self._answering.desk.keep(ended)
 
 
-class _LineScribe(Scribe):
-    """Holds the end of an answered attempt back until the answer is kept."""
-
-    __slots__ = ("_book", "cost")
-
-    _book: Callable[[], None]
-    cost: Cost
-
-    @override
-    def answered(
-        self,
-        attempt: Attempt,
-        money: Money,
-        *,
-        usage_raw: bytes,
-        finish_reason: str,
-        response_model: str,
-    ) -> None:
-        self.cost = Cost(money.charge.amount_usd, attempt.endpoint.provider.simulated)
-        attempt.settled = True  # from here on no deadline may end it
-        self._book = partial(
-            super().answered,
-            attempt,
-            money,
-            usage_raw=usage_raw,
-            finish_reason=finish_reason,
-            response_model=response_model,
-        )
-
-    async def book(self) -> None:
-        self._book()
-        if self.gateway.waits_for_disk:
-            await self.gateway.spool.durable()
-
-    def drop(self) -> None:
-        """The answer is not wanted any more. What it cost is asked of the provider, if it tells."""
-        if self.attempt is not None:
-            self.attempt.settled = False
-            self.failed(self.attempt, _TAKEN_OVER)
-        self.request_done(outcome_of(_TAKEN_OVER), 499, _TAKEN_OVER.code or "")
-
-
-_TAKEN_OVER = UpstreamError(
-    FailureClass.CANCELLED, "another try of the line came first", code="line_taken_over"
-)
-
-
 class _LineSink:
     """A client that is never gone."""
 
     write_at_once: Callable[[bytes], bool] | None = None
 
-    def __init__(self, scribe: _LineScribe, line: _Line) -> None:
+    def __init__(self, scribe: LineScribe, line: _Line) -> None:
         self.started = self.finished = self.gone = False
         self.write_at_once: Callable[[bytes], bool] | None = None
         self._scribe = scribe

@@ -84,7 +84,6 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_ORDER = Decision.__struct_fields__.index("order")
 _PLACES = {name: place for place, name in enumerate(Decision.__struct_fields__)}
 EXPLORATION_PLACE = _PLACES["exploration_pico"]  # in the stored array
 EXPLORED_SHARE_PLACE = _PLACES["explored_share"]
@@ -93,30 +92,3 @@ USUAL_PLACE = _PLACES["usual_pico"]
 
 def to_json(decision: Decision) -> bytes:
     return _encode(decision)
-
-
-class Splicer:
-    """Plans that differ in nothing but the order: the rest is encoded once."""
-
-    __slots__ = ("_after", "_before", "_max_attempts", "_shadow", "_special", "_undecided")
-
-    def __init__(
-        self,
-        undecided: Decision,
-        shadow: Endpoint | None = None,
-        max_attempts: int = 1,
-        special: PolicyDocument | None = None,
-    ) -> None:
-        self._undecided = undecided
-        self._shadow = shadow
-        self._special = special
-        self._max_attempts = max_attempts
-        fields = msgspec.structs.astuple(undecided)
-        self._before = _encode(fields[:_ORDER])[:-1] + b","
-        self._after = b"," + _encode(fields[_ORDER + 1 :])[1:]
-
-    def plan(self, attempts: tuple[Endpoint, ...]) -> Plan:
-        order = tuple([endpoint.id for endpoint in attempts])
-        decision = msgspec.structs.replace(self._undecided, order=order)
-        record = self._before + _encode(order) + self._after
-        return Plan(attempts, decision, record, self._shadow, self._max_attempts, self._special)

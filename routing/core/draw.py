@@ -12,29 +12,10 @@ from hashlib import blake2b
 from itertools import accumulate
 from math import log
 
-import msgspec
-
 from routing.core.catalog import Endpoint
 from routing.core.decision import Plan
+from routing.core.forks import Fork, Group, Step
 from routing.core.policies import PolicyDocument
-
-
-class Group(msgspec.Struct, frozen=True):
-    """Endpoints tried before those of the next group; without weights in their given order."""
-
-    endpoints: tuple[Endpoint, ...]
-    weights: tuple[float, ...] | None = None  # all above zero
-
-
-class Fork(msgspec.Struct, frozen=True):
-    """One of several ways to go on, each with its share."""
-
-    shares: tuple[float, ...]  # all above zero, and one in all
-    ways: tuple[tuple[Group, ...], ...]
-
-
-Step = Group | Fork
-
 
 Finish = Callable[[tuple[Endpoint, ...]], Plan]
 

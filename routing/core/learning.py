@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from routing.core.health import HealthBook
 from routing.core.kinds import CHAT
-from routing.core.output_lengths import LengthSighting, OutputLengths
+from routing.core.news import NO_NEWS, News, decode_news, encode_news
+from routing.core.output_lengths import OutputLengths
 from routing.core.request import RequestFacts
-from routing.core.rooms import Room, Rooms
-from routing.core.sightings import Sighting
-from routing.core.turns import Turn, Turns
+from routing.core.rooms import Rooms
+from routing.core.turns import Turns
 from routing.core.usage import Usage, UsageSource
-
-
-class News(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one process learned since it last told."""
-
-    endpoints: list[Sighting] = []
-    lengths: list[LengthSighting] = []
-    turns: list[Turn] = []
-    rooms: list[Room] = []
-
-
-NO_NEWS = News()
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(News).decode
 
 
 class Learning:
@@ -93,11 +77,11 @@ class Learning:
         self.settle(now)
         health, lengths, turns = self.health.tell(now), self.lengths.tell(), self.turns.tell(now)
         news = News(health, lengths, turns, self.rooms.tell(now))
-        return _encode(news) if news != NO_NEWS else b""
+        return encode_news(news) if news != NO_NEWS else b""
 
     def hear(self, data: bytes | str, now: float, age_s: float) -> None:
         """What another process told `age_s` ago. Raises msgspec.MsgspecError on what is no news."""
-        news = _decode(data)
+        news = decode_news(data)
         self.health.hear([one for one in news.endpoints if one.is_sound], now, age_s)
         self.lengths.hear(news.lengths)
         self.turns.hear(news.turns, now, age_s)

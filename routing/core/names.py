@@ -29,18 +29,17 @@ class Resolution(msgspec.Struct, frozen=True):
     policy_name: str = ""
 
 
-class _Resolved:
-    """What was found in the newest snapshot; a name that cannot be resolved is not kept."""
-
-    of: tuple[Snapshot | None, dict[str, Resolution]] = (None, {})
+# What was found in the newest snapshot; a name that cannot be resolved is not kept.
+_resolved: tuple[Snapshot | None, dict[str, Resolution]] = (None, {})
 
 
 def resolve(requested: str, snapshot: Snapshot) -> Resolution:
     """Raises HubError: 404 `model_not_found` with near matches, 400 `unknown_suffix`."""
-    known_in, known = _Resolved.of
+    global _resolved  # noqa: PLW0603 - one snapshot per process, replaced whole
+    known_in, known = _resolved
     if known_in is not snapshot:
         known = {}
-        _Resolved.of = snapshot, known
+        _resolved = snapshot, known
     found = known.get(requested)
     if found is None:
         found = _resolve(requested, snapshot)

@@ -8,26 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import msgspec
-
 from routing.core.request import DEFAULT_OUTPUT_TOKENS
+from routing.core.sightings import LengthSighting
 
 MOST_KNOWN = 20_000  # pairs of key and model; the longest unused is forgotten
 PRIOR_ANSWERS = 5.0  # that the more general figure counts as
 MOST_ANSWERS = 100.0  # that the past counts as: then it is halved
 EVERY_KEY = 0
-LONGEST_ANSWER = 1e7
-
-
-class LengthSighting(msgspec.Struct, frozen=True, array_like=True):
-    key_id: int
-    model: str
-    answers: float
-    tokens: float
-
-    @property
-    def is_sound(self) -> bool:
-        return 0.0 < self.answers < 1e7 and 0.0 <= self.tokens < self.answers * LONGEST_ANSWER
 
 
 class _Sum:

@@ -13,11 +13,12 @@ from random import Random
 import msgspec
 
 from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
-from routing.core.decision import Candidate, Decision, Exclusion, Plan, Splicer
-from routing.core.draw import DrawTree, Finish, Group, Step
+from routing.core.decision import Candidate, Decision, Exclusion, Plan
+from routing.core.draw import DrawTree, Finish
 from routing.core.ejection import KEPT, kept_in
 from routing.core.exploration import Spread
 from routing.core.filters import HardFilters, Verdict
+from routing.core.forks import Group, Step
 from routing.core.health import HealthBook
 from routing.core.moment import Moment
 from routing.core.objectives import OBJECTIVES, Eligible, RankContext, Ranking
@@ -26,6 +27,7 @@ from routing.core.preferred import meets
 from routing.core.pricing import Tariff, expected_pieces_pico
 from routing.core.refusal import BRAKES, NoEndpointLeft, refusal
 from routing.core.request import NO_PREFERENCES, RequestFacts
+from routing.core.splicer import Splicer
 from routing.core.steps import (
     CanaryPlaces,
     canary_fork,

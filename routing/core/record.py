@@ -17,7 +17,7 @@ from enum import StrEnum
 
 import msgspec
 
-from routing.core.pricing import ChargeLine, CostStatus
+from routing.core.charges import ChargeLine, CostStatus
 from routing.core.usage import Usage
 
 

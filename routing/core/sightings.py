@@ -42,3 +42,17 @@ ROUNDING = 1e-6  # of the weight: differences of large sums are told
 SHARE, LOGARITHM = (0.0, 1.0), (-50.0, 50.0)
 RANGES = (SHARE, LOGARITHM, LOGARITHM, SHARE, SHARE)  # of `EndpointHealth.means`
 NEGLIGIBLE_WEIGHT = 1e-6
+
+
+LONGEST_ANSWER = 1e7  # tokens
+
+
+class LengthSighting(msgspec.Struct, frozen=True, array_like=True):
+    key_id: int
+    model: str
+    answers: float
+    tokens: float
+
+    @property
+    def is_sound(self) -> bool:
+        return 0.0 < self.answers < 1e7 and 0.0 <= self.tokens < self.answers * LONGEST_ANSWER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routing.core.draw import Fork, Group
+from routing.core.forks import Fork, Group
 from routing.core.objectives import Eligible, Ranking
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from routing.adapters.base import Headers
-from routing.gateway.asgi import FixedHeaders
+from routing.gateway.fixed_headers import FixedHeaders
 
 STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),

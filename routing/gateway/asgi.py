@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
-from routing.core.limits import pairs_in
+from routing.gateway.fixed_headers import NO_HEADERS, FixedHeaders
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -85,32 +85,6 @@ def too_large(limit_bytes: int) -> HubError:
         "administrator to raise PANELBOARD_MAX_BODY_MIB",
         should_retry=False,
     )
-
-
-class FixedHeaders:
-    """Headers as lines for the wire, rendered once where answers share them; as pairs for ASGI."""
-
-    __slots__ = ("_pairs", "lines")
-
-    def __init__(self, pairs: Headers) -> None:
-        self.lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
-        self._pairs: Headers | None = pairs
-
-    @property
-    def pairs(self) -> Headers:
-        if self._pairs is None:
-            self._pairs = pairs_in(self.lines)
-        return self._pairs
-
-    def followed_by(self, lines: bytes) -> FixedHeaders:
-        """With those of one answer, each `name: value` and an end of line."""
-        headers = FixedHeaders.__new__(FixedHeaders)
-        headers.lines = self.lines + lines
-        headers._pairs = None
-        return headers
-
-
-NO_HEADERS = FixedHeaders([])
 
 
 class Sink(Protocol):

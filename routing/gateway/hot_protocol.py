@@ -17,17 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from routing.adapters.base import Headers
 from routing.core.errors import HubError
-from routing.gateway.asgi import (
-    BODY_TIMEOUT_S,
-    NO_HEADERS,
-    ClientGone,
-    FixedHeaders,
-    body_late,
-    check_headers,
-    too_large,
-)
+from routing.gateway.asgi import BODY_TIMEOUT_S, ClientGone, body_late, check_headers, too_large
 from routing.gateway.auth import digest_in
 from routing.gateway.eager_task import EagerTask
+from routing.gateway.fixed_headers import NO_HEADERS, FixedHeaders
 from routing.gateway.known_head import KnownHead, learn_head
 from routing.gateway.outbox import MOST_HELD_BYTES, Outbox, outbox_of
 from routing.gateway.service import Gateway
@@ -457,7 +450,4 @@ _rendered: tuple[object, bytes] = (None, b"")
 def protocol_for(gateway_of: Callable[[], Gateway | None]) -> type[asyncio.Protocol]:
     """A protocol class bound to a way of finding the gateway."""
 
-    class BoundProtocol(HotProtocol):
-        find_gateway = staticmethod(gateway_of)
-
-    return BoundProtocol
+    return type("BoundProtocol", (HotProtocol,), {"find_gateway": staticmethod(gateway_of)})

@@ -24,8 +24,9 @@ from routing.adapters.base import Headers
 from routing.core.errors import HubError
 from routing.core.record import Outcome
 from routing.core.replay import KIND, replay_json
-from routing.gateway.asgi import NO_HEADERS, FixedHeaders, Sink
+from routing.gateway.asgi import Sink
 from routing.gateway.errors import no_room
+from routing.gateway.fixed_headers import NO_HEADERS, FixedHeaders
 from routing.gateway.spool import SpoolFull
 from routing.gateway.wishes import Wishes
 

@@ -17,7 +17,7 @@ from routing.core.limits import (
     pairs_in,
 )
 from routing.core.request import RequestFacts
-from routing.gateway.asgi import FixedHeaders
+from routing.gateway.fixed_headers import FixedHeaders
 
 if TYPE_CHECKING:
     from routing.gateway.scribe import Scribe

@@ -9,12 +9,13 @@ from typing import Protocol
 
 import msgspec
 
-from routing.adapters.base import UsageNote
 from routing.core.catalog import Endpoint
+from routing.core.charges import CostStatus
 from routing.core.errors import FailureClass, HubError, UpstreamError
-from routing.core.pricing import NO_CHARGE, Charge, CostStatus, charge
+from routing.core.pricing import NO_CHARGE, charge
 from routing.core.record import Finish, Outcome, Record, RequestDone
 from routing.core.usage import Usage, UsageSource, estimated_output_tokens
+from routing.gateway.money import NO_MONEY, Money
 
 
 class Spool(Protocol):
@@ -32,17 +33,6 @@ class Spool(Protocol):
         """Returns once everything appended so far is on disk."""
         ...
 
-
-class Money(msgspec.Struct, frozen=True):
-    usage: Usage
-    charge: Charge
-    status: CostStatus
-
-    def note(self) -> UsageNote:
-        return UsageNote(f"{self.charge.amount_usd.normalize():f}", self.status)
-
-
-NO_MONEY = Money(Usage(), NO_CHARGE, CostStatus.METERED)
 
 _OUTCOME_OF_FAILURE = {
     FailureClass.CAPACITY: Outcome.RATE_LIMITED,

@@ -25,7 +25,8 @@ from routing.core.errors import UpstreamError
 from routing.core.kinds import CHAT
 from routing.core.policies import PolicyDocument
 from routing.core.usage import estimated_output_tokens
-from routing.gateway.recording import Money, decimal_text
+from routing.gateway.money import Money
+from routing.gateway.recording import decimal_text
 from routing.gateway.scribe import Scribe
 from routing.gateway.tally import NO_TALLY
 

@@ -14,8 +14,8 @@ from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone, 
 from routing.core.request import RequestFacts
 from routing.core.usage import NO_USAGE, Usage
 from routing.gateway.attempt import Attempt
+from routing.gateway.money import Money
 from routing.gateway.recording import (
-    Money,
     completed,
     money_of_failure,
     outcome_of,

@@ -9,14 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from routing.adapters.base import ChatCall, Headers
 from routing.adapters.wire import forget_headers
 from routing.core.catalog import Caller, Endpoint, Policy, Snapshot
-from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
+from routing.core.deadlines import Deadlines
 from routing.core.decision import Decision, Plan, to_json
 from routing.core.errors import FailureClass, HubError, UpstreamError
 from routing.core.health import HealthBook
@@ -55,6 +55,7 @@ from routing.gateway.recording import Spool, outcome_of, outcome_of_refusal
 from routing.gateway.resuming import resumer_for
 from routing.gateway.retrying import RetryBudgets
 from routing.gateway.scribe import NO_FACTS, Scribe
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.shadow import Shadows
 from routing.gateway.spool import SpoolFull
 from routing.gateway.trying import STOPPING
@@ -73,15 +74,6 @@ class SnapshotSource(Protocol):
 
     current: Snapshot
     trouble: str
-
-
-class GatewaySettings(msgspec.Struct, frozen=True):
-    pepper: bytes
-    max_body_bytes: int = 20 * 2**20
-    max_running: int = 2000
-    durability: Literal["process", "host"] = "process"
-    deadlines: Deadlines = DEFAULT_DEADLINES
-    tick_s: float = 0.25
 
 
 class Gateway:

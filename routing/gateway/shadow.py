@@ -23,8 +23,9 @@ from routing.core.pricing import PICO_PER_USD
 from routing.core.record import Outcome
 from routing.core.request import needs_other_words
 from routing.core.shadow import SpendCap, mirrored_to
-from routing.gateway.asgi import NO_HEADERS, FixedHeaders, Sink
+from routing.gateway.asgi import Sink
 from routing.gateway.exchange import Exchange
+from routing.gateway.fixed_headers import NO_HEADERS, FixedHeaders
 from routing.gateway.scribe import Scribe
 
 if TYPE_CHECKING:

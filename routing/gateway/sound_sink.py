@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from routing.adapters.base import Headers
 from routing.adapters.kinds.sound import SoundReader
-from routing.gateway.asgi import NO_HEADERS, FixedHeaders, Sink
+from routing.gateway.asgi import Sink
+from routing.gateway.fixed_headers import NO_HEADERS, FixedHeaders
 from routing.gateway.scribe import Scribe
 
 _OF_EVENTS = frozenset({b"content-type", b"x-accel-buffering"})

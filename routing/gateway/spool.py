@@ -31,11 +31,11 @@ from routing.core.record import (
     encode_end,
 )
 from routing.core.spool import FRAME_HEAD_BYTES, HEADER_BYTES, MAX_BODY_BYTES, SEGMENT_BYTES
+from routing.gateway.spool_files import Files
 from routing.gateway.spool_open import OpenRequests
 from routing.gateway.spool_segment import (
     END_BYTES,
     Author,
-    Files,
     Segment,
     create_segment,
     measure_folder,
@@ -112,8 +112,8 @@ class SpoolWriter:
         prepare_folder(folder)
         self._use = measure_folder(folder, self._author)
         self._segment = self._create_segment(self._use.next_number)
-        self._thread = threading.Thread(target=self._keep_syncing, name="spool-sync", daemon=True)
-        self._thread.start()
+        self._syncer = threading.Thread(target=self._keep_syncing, name="spool-sync", daemon=True)
+        self._syncer.start()
 
     # --- what the gateway calls -------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class SpoolWriter:
         self._is_closing = True
         self._hurry.set()
         self._dirty.set()
-        self._thread.join()
+        self._syncer.join()
         self._sync()
         with self._lock:
             self._is_closed = True

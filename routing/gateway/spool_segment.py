@@ -25,24 +25,10 @@ from routing.core.spool import (
     read_header,
     segment_name,
 )
+from routing.gateway.spool_files import Files
 
 END_BYTES = 32  # room kept for the mark of the end
 _MAX_NAME_TRIES = 1000
-
-
-class Files:
-    """The system calls that can fail with the disk; a test puts its own in their place."""
-
-    def allocate(self, fd: int, size: int) -> None:
-        os.posix_fallocate(fd, 0, size)
-
-    write = staticmethod(os.pwrite)
-
-    def sync(self, fd: int) -> None:
-        os.fdatasync(fd)
-
-    def truncate(self, fd: int, size: int) -> None:
-        os.ftruncate(fd, size)
 
 
 class Author(NamedTuple):

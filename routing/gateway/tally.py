@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from routing.core.pricing import CostStatus
-from routing.gateway.recording import Money
+from routing.core.charges import CostStatus
+from routing.gateway.money import Money
 
 _DETAILS = {
     "cached_tokens": "prompt_tokens_details",

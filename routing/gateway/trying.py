@@ -18,15 +18,17 @@ from routing.core.errors import REFUSES_THE_HUB, BrokenAnswer, FailureClass, Ups
 from routing.core.policies import PolicyDocument
 from routing.core.record import Outcome
 from routing.gateway.answer_headers import JSON_TYPE, fixed_headers
-from routing.gateway.asgi import FixedHeaders, Sink
+from routing.gateway.asgi import Sink
 from routing.gateway.attempt import Attempt
 from routing.gateway.errors import broken_off, error_event, stopping
 from routing.gateway.explain import decision_headers
+from routing.gateway.fixed_headers import FixedHeaders
 from routing.gateway.form import look_at_reply, look_at_stream, overhear
 from routing.gateway.lateness import late, narrowed
 from routing.gateway.limits import limit_lines
+from routing.gateway.money import Money
 from routing.gateway.pour import Pour
-from routing.gateway.recording import Money, decimal_text, outcome_of
+from routing.gateway.recording import decimal_text, outcome_of
 from routing.gateway.resuming import Resumer
 from routing.gateway.retrying import Retries
 from routing.gateway.scribe import Scribe

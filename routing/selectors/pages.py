@@ -16,7 +16,7 @@ from typing import Any
 from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from routing.core import pricing
+from routing.core import charges, pricing
 from routing.core.kinds import CHAT
 from routing.core.usage import Meter
 from routing.models import (
@@ -79,7 +79,7 @@ class EndpointFacts:
     status: str
     retires_on: dt.date | None
     checked_on: dt.date | None
-    rates: Mapping[Meter, pricing.Price]  # in force now, for a short request without a tier
+    rates: Mapping[Meter, charges.Price]  # in force now, for a short request without a tier
     has_conditions: bool  # other prices hold for long contexts, tiers or hours
 
     @property
@@ -278,8 +278,8 @@ def _endpoint_slug(row: Endpoint, has_twin: bool) -> str:
     return f"{slug}{SLUG_JOINT}{row.pk}" if has_twin else slug
 
 
-def _core_price(row: Price) -> pricing.Price:
-    return pricing.Price(
+def _core_price(row: Price) -> charges.Price:
+    return charges.Price(
         id=row.pk,
         meter=Meter(row.meter),
         unit_price_usd=row.unit_price_usd,

@@ -20,7 +20,8 @@ from routing.batches.runners import QUEUED_S as QUEUED_S
 from routing.batches.work import Settings, Worker
 from routing.core.catalog import Snapshot
 from routing.core.ids import uuid7
-from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.service import Gateway
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream

@@ -9,7 +9,7 @@ import msgspec
 from django.utils import timezone
 
 from routing.core.catalog import DataPolicy
-from routing.core.pricing import Price as PriceRow
+from routing.core.charges import Price as PriceRow
 from routing.core.pricing import PriceSheet
 from routing.core.usage import Meter
 from routing.models import Endpoint, Price, Provider

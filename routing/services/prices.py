@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from routing.core.charges import Price as CorePrice
 from routing.core.pricing import MINUTES_PER_DAY
-from routing.core.pricing import Price as CorePrice
 from routing.core.usage import MILLION_METERS, Meter
 from routing.models import Endpoint, Price
 

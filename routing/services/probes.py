@@ -31,7 +31,8 @@ from routing.core.pricing import charge
 from routing.core.usage import Usage
 from routing.gateway.asking import ask_once
 from routing.gateway.playground import stream_one
-from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.service import Gateway
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.spool import SpoolWriter
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream

@@ -17,10 +17,11 @@ from routing.core.catalog import (
     Snapshot,
     Stats,
 )
+from routing.core.charges import Price
 from routing.core.errors import FailureClass
 from routing.core.health import Z95
 from routing.core.moment import Moment
-from routing.core.pricing import ZERO_USD, Price, PriceSheet, charge
+from routing.core.pricing import ZERO_USD, PriceSheet, charge
 from routing.core.usage import NO_USAGE, Meter, Usage
 from routing.simulation.script import MODEL, Persona, Script
 from routing.simulation.traffic import Luck, Request

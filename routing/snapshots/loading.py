@@ -28,10 +28,11 @@ from routing.core.catalog import (
     Snapshot,
     Stats,
 )
+from routing.core.charges import Price
 from routing.core.cursor import Cursor
 from routing.core.kinds import CHAT
 from routing.core.limits import Limit, Limits, limits_of
-from routing.core.pricing import Price, PriceSheet
+from routing.core.pricing import PriceSheet
 from routing.core.usage import Meter
 from routing.services.data_policies import data_policy_of
 from routing.services.sealing import CredentialUnreadable, Keyring, open_credential

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import msgspec
 
+from routing.core.charges import ChargeLine, CostStatus
 from routing.core.decision import Candidate, Decision, to_json
 from routing.core.ids import uuid7
-from routing.core.pricing import ChargeLine, CostStatus
 from routing.core.record import Finish, Intent, Outcome, Progress, RequestDone, encode_lines
 from routing.core.usage import Meter, Usage
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from analytics.queries.types import EVERYTHING, Filters, Period
-from routing.core.pricing import CostStatus
+from routing.core.charges import CostStatus
 from routing.core.record import Outcome, Record
 from tests.analytics.records import NOON, Told
 from tests.analytics.world import World

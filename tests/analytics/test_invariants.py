@@ -15,7 +15,7 @@ from analytics.invariants import CHECKS, check_all, window_of
 from analytics.models import Attempt, ChargeCorrection, RequestCell
 from analytics.recorder.segments import segment_paths
 from analytics.rollups.fill import roll_up
-from routing.core.pricing import ChargeLine
+from routing.core.charges import ChargeLine
 from routing.core.record import encode_lines
 from routing.core.usage import Meter
 from tests.analytics.conftest import Log

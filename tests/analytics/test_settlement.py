@@ -15,7 +15,7 @@ from analytics.models import Attempt, ChargeCorrection, DirtyBucket
 from analytics.queries import headline
 from analytics.rollups.fill import roll_up
 from analytics.settlement import Settled, SettlementFailed, settle
-from routing.core.pricing import CostStatus
+from routing.core.charges import CostStatus
 from routing.core.record import Outcome, Record
 from routing.core.usage import Usage, UsageSource
 from routing.services.credentials import store_credential

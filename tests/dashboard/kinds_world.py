@@ -10,8 +10,8 @@ import msgspec
 from typing_extensions import override
 
 from routing.core import pricing
+from routing.core.charges import CostStatus
 from routing.core.kinds import KINDS
-from routing.core.pricing import CostStatus
 from routing.core.record import Finish, Intent, Outcome, RequestDone, encode_lines
 from routing.core.usage import Usage
 from routing.models import Endpoint

@@ -22,9 +22,10 @@ from analytics.recorder.rows import Row, attempt_row, request_row
 from analytics.recorder.store import add_rows, make_staging
 from analytics.rollups.fill import roll_up
 from routing.core import pricing
+from routing.core.charges import CostStatus
 from routing.core.decision import Candidate, Decision, to_json
 from routing.core.ids import uuid7
-from routing.core.pricing import PICO_PER_USD, CostStatus, PriceSheet
+from routing.core.pricing import PICO_PER_USD, PriceSheet
 from routing.core.record import Finish, Intent, Outcome, RequestDone, encode_lines
 from routing.core.usage import Meter, Usage, UsageSource
 from routing.models import ApiKey, Endpoint, Membership, Organization, Price, Project

@@ -20,9 +20,10 @@ from routing.core.catalog import (
     Snapshot,
     Stats,
 )
+from routing.core.charges import Price
 from routing.core.health import HealthBook
 from routing.core.moment import Moment
-from routing.core.pricing import Price, PriceSheet
+from routing.core.pricing import PriceSheet
 from routing.core.request import RequestFacts
 from routing.core.usage import Meter
 

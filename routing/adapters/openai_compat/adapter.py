@@ -94,7 +94,10 @@ def _take_choice(choice: dict[str, Any], answer_id: Any, quirks: Quirks) -> tupl
 
 def _last_usage(document: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
     found = [dig(document, path) for path in quirks.usage_paths]
-    return next((raw for raw in reversed(found) if isinstance(raw, dict)), {})
+    for raw in found[::-1]:
+        if isinstance(raw, dict):
+            return raw
+    return {}
 
 
 def _usage(raw: dict[str, Any], document: dict[str, Any], quirks: Quirks) -> Usage:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-import msgspec
 import orjson
 
 from routing.adapters.base import ChatCall
 from routing.adapters.forms import PLAIN_FIELDS
 from routing.adapters.openai_compat.request import known_params
+from routing.adapters.openai_compat.way import Way
 from routing.adapters.quirks import Quirks
 from routing.core.catalog import Endpoint
 
@@ -28,16 +28,6 @@ SPLICED_FROM_BYTES = 16_384
 SPLICED_ANYWAY_BYTES = 2**20
 PROBED_BYTES = 2048
 PROBED_ESCAPES = 64
-
-
-class Way(msgspec.Struct, frozen=True):
-    """How plain calls go to the providers of one quirk record."""
-
-    quirks: Quirks  # kept, so that nothing else can have its id
-    carried: frozenset[str]  # plain fields that go as they are, but for the limit's name
-    limit: str  # the limit's name there; "" for the one it came under
-    other_limit: str
-    asks_usage: bool  # in `stream_options`
 
 
 _ways: dict[int, Way] = {}

@@ -16,8 +16,8 @@ from analytics.queries.cursors import pack
 from analytics.queries.requests import least_certain
 from analytics.queries.types import EVERYTHING, Filters, Scope
 from analytics.rollups import fill
+from routing.core.charges import CostStatus
 from routing.core.decision import Candidate, Decision, to_json
-from routing.core.pricing import CostStatus
 from routing.core.record import Outcome, encode_lines
 from routing.core.replay import replay_json
 from tests.analytics.conftest import Log

@@ -7,7 +7,8 @@ import pytest
 from analytics.recorder.crashed import crashed_finish, estimated_usage
 from analytics.recorder.open_requests import MissingIntent, OpenRequests, Rows
 from analytics.recorder.rows import ATTEMPT, REQUEST
-from routing.core.pricing import CostStatus, Price, PriceSheet
+from routing.core.charges import CostStatus, Price
+from routing.core.pricing import PriceSheet
 from routing.core.record import Finish, Intent, Outcome, Progress, Record
 from routing.core.usage import Meter
 from tests.analytics.records import NOON, Told

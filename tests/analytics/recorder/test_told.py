@@ -15,7 +15,7 @@ from analytics.recorder import told
 from analytics.recorder.rows import ATTEMPT, REQUEST, attempt_row, request_row
 from analytics.recorder.shipper import Shipper
 from analytics.recorder.store import Store
-from routing.core.pricing import ChargeLine
+from routing.core.charges import ChargeLine
 from routing.core.record import Record, encode, encode_lines
 from routing.core.usage import Meter, Usage
 from tests.analytics.conftest import rows_of

@@ -26,7 +26,8 @@ from routing.core.cursor import Cursor
 from routing.core.ids import uuid7
 from routing.core.record import Finish, RequestDone
 from routing.gateway.app import GatewayApp
-from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.service import Gateway
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.upstream.base import UpstreamClient, UpstreamRequest
 from routing.gateway.upstream.guard import AllowList
 from routing.models import ApiKey, Organization, Project

@@ -17,7 +17,8 @@ from genai_prices import calc_price
 
 from routing.catalog.document import WEEKDAYS, Catalog, EndpointRecord, PriceRecord, parse
 from routing.catalog.files import SHIPPED, read
-from routing.core.pricing import Price, PriceSheet, charge
+from routing.core.charges import Price
+from routing.core.pricing import PriceSheet, charge
 from routing.core.usage import Meter, Usage
 
 NOON = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)  # a Wednesday, off-peak at DeepSeek

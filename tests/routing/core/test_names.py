@@ -96,7 +96,7 @@ def test_what_is_remembered_of_a_snapshot_is_bounded() -> None:
     many = msgspec.structs.replace(WORLD, aliases=dict.fromkeys(names, MODEL))
     for name in names:
         assert resolve(name, many).model == MODEL
-    assert 0 < len(names_module._Resolved.of[1]) <= names_module.MAX_RESOLVED
+    assert 0 < len(names_module._resolved[1]) <= names_module.MAX_RESOLVED
 
 
 def test_a_name_that_was_refused_is_refused_again() -> None:

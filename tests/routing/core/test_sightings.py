@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from routing.core.errors import FailureClass
 from routing.core.health import HALF_LIFE_S, REBASE_S, HealthBook
-from routing.core.learning import Learning, News
+from routing.core.learning import Learning
+from routing.core.news import News
 from routing.core.sightings import Sighting, Sums
 from routing.core.turns import Turn
 from tests.routing.factories import endpoint, health, stats

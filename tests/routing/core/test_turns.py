@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from routing.core.breaker import PROBE_EVERY_S, Breaker, BreakerState
 from routing.core.errors import FailureClass
 from routing.core.health import HealthBook
-from routing.core.learning import Learning, News
+from routing.core.learning import Learning
+from routing.core.news import News
 from routing.core.turns import Turn, Turns
 
 ROUND_S = 2.0

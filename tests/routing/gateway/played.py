@@ -17,7 +17,8 @@ from routing.core.catalog import Endpoint, Policy
 from routing.core.deadlines import Deadlines
 from routing.core.record import Finish
 from routing.gateway.app import GatewayApp
-from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.service import Gateway
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
 from routing.simulator.server import ThreadedSimulator

@@ -16,7 +16,8 @@ from routing.core.record import Finish, Intent, Progress, Record, RequestDone, d
 from routing.gateway.app import GatewayApp
 from routing.gateway.asgi import Message
 from routing.gateway.auth import digest_of
-from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.service import Gateway
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.upstream.base import UpstreamRequest
 from tests.routing.factories import MODEL, endpoint, policy, snapshot
 

@@ -7,10 +7,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from routing.core.charges import CostStatus
 from routing.core.deadlines import Deadlines
 from routing.core.decision import Decision
 from routing.core.errors import BrokenAnswer, ConnectFailed, UpstreamTimeout
-from routing.core.pricing import CostStatus
 from routing.core.record import Outcome
 from tests.routing.factories import endpoint
 from tests.routing.gateway.scripted import (

@@ -18,7 +18,8 @@ from routing.core.errors import BrokenAnswer
 from routing.core.exploration import NONE
 from routing.gateway.app import GatewayApp
 from routing.gateway.form import ASIDE_BYTES
-from routing.gateway.service import Gateway, GatewaySettings
+from routing.gateway.service import Gateway
+from routing.gateway.settings import GatewaySettings
 from routing.gateway.upstream.guard import AllowList
 from routing.gateway.upstream.registry import make_upstream
 from routing.simulator.server import ThreadedSimulator

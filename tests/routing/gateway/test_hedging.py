@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from routing.core.charges import CostStatus
 from routing.core.deadlines import Deadlines
 from routing.core.decision import Decision
 from routing.core.errors import ConnectFailed
 from routing.core.policies import Hedge
-from routing.core.pricing import PICO_PER_USD, CostStatus
+from routing.core.pricing import PICO_PER_USD
 from routing.core.record import Finish, Outcome, RequestDone, decode
 from tests.routing.factories import endpoint, stats
 from tests.routing.gateway.scripted import (

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from routing.core.catalog import Endpoint
-from routing.core.pricing import CostStatus
+from routing.core.charges import CostStatus
 from routing.gateway import parse
 from routing.simulator.server import ThreadedSimulator
 from routing.simulator.service import Options

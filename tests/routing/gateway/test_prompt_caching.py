@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from routing.core.pricing import CostStatus
+from routing.core.charges import CostStatus
 from routing.core.usage import Meter
 from routing.simulator.server import ThreadedSimulator
 from routing.simulator.service import Options

@@ -8,13 +8,14 @@ import orjson
 import pytest
 
 from routing.adapters.base import Headers
+from routing.core.charges import CostStatus
 from routing.core.errors import BrokenAnswer, ConnectFailed
-from routing.core.pricing import NO_CHARGE, CostStatus
+from routing.core.pricing import NO_CHARGE
 from routing.core.record import Outcome
 from routing.core.usage import Usage, UsageSource, estimated_output_tokens
 from routing.gateway.app import GatewayApp
 from routing.gateway.asgi import Scope
-from routing.gateway.recording import Money
+from routing.gateway.money import Money
 from routing.gateway.resuming import GO_ON
 from routing.gateway.tally import NO_TALLY
 from routing.surfaces.messages.surface import MessagesSurface

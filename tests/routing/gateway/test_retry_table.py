@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from routing.core.catalog import Credential
+from routing.core.charges import CostStatus
 from routing.core.errors import (
     BrokenAnswer,
     ConnectFailed,
@@ -18,7 +19,6 @@ from routing.core.errors import (
 )
 from routing.core.health import RETRY_TOKENS
 from routing.core.policies import Timeouts
-from routing.core.pricing import CostStatus
 from routing.core.record import Outcome
 from routing.gateway.retrying import RULES, RetryBudget
 from tests.routing.factories import endpoint

@@ -14,7 +14,8 @@ from routing.adapters.base import ChatCall, Reply, Upload
 from routing.adapters.quirks import quirks_from
 from routing.adapters.registry import adapter_for
 from routing.core.catalog import Endpoint
-from routing.core.pricing import Charge, PriceSheet, charge
+from routing.core.charges import Charge
+from routing.core.pricing import PriceSheet, charge
 from routing.simulator.journal import Row
 from routing.simulator.server import ThreadedSimulator
 from routing.simulator.world import CATALOG_DIR, read_documents

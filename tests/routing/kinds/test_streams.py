@@ -15,7 +15,7 @@ from openai import APIError, BadRequestError, NotFoundError
 from openai.types import ImageGenCompletedEvent, ImageGenPartialImageEvent
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 
-from routing.core.pricing import CostStatus
+from routing.core.charges import CostStatus
 from routing.core.record import Outcome
 from routing.simulator.server import ThreadedSimulator
 from tests.routing.kinds.live import AUTH, LiveHub, data_of

@@ -14,8 +14,8 @@ import orjson
 import pytest
 from openai import AsyncOpenAI, BadRequestError
 
+from routing.core.charges import CostStatus
 from routing.core.kinds import KINDS
-from routing.core.pricing import CostStatus
 from routing.core.record import Outcome
 from routing.simulator.server import ThreadedSimulator
 from tests.routing.factories import policy

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.core.pricing import Price, PriceSheet, charge
+from routing.core.charges import Price
+from routing.core.pricing import PriceSheet, charge
 from routing.core.usage import Meter, Usage
 from routing.simulator.prices import DAYS, PriceRow, Tally, cost_usd, plain, rates_at, row_from
 from routing.simulator.world import CATALOG_DIR, build_world, read_documents

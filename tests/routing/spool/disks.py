@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing_extensions import override
 
 from routing.gateway.spool import SpoolWriter
-from routing.gateway.spool_segment import Files
+from routing.gateway.spool_files import Files
 
 SMALL = 64 * 1024
 PLENTY = 100 * SMALL

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
-from routing.core.pricing import CostStatus
+from routing.core.charges import CostStatus
 from routing.core.record import (
     Finish,
     Intent,
