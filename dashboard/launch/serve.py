@@ -39,7 +39,7 @@ def serve(arguments: list[str]) -> None:
 
     config = uvicorn.Config(
         application,
-        http=protocol_for(current_gateway),
+        http=protocol_for(current_gateway),  # type: ignore[arg-type] # called, whatever it is
         loop="uvloop",
         ws="none",
         lifespan="on",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from routing.adapters.base import Adapter
 from routing.adapters.registry import adapter_for, adapter_in_the_words_of
@@ -83,10 +84,10 @@ class Exchange(Trying):
             return
         self.call = call
         await asyncio.sleep(wait_s)
-        try:
+        with suppress(HubError):  # nobody could go on
             await self.run(queue, max_attempts, self.scribe.begun)
-        except HubError:  # nobody could go on
-            await self._break_off(endpoint, error)
+            return
+        await self._break_off(endpoint, error)
 
     async def go_on_after(
         self, error: UpstreamError, queue: list[Endpoint], max_attempts: int

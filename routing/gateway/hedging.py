@@ -9,7 +9,6 @@ writes to the client has to be claimed first, and only one lane can claim.
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -136,7 +135,7 @@ class Lane(Exchange):
     __slots__ = ("failure", "running")
 
     def __init__(self, main: Exchange, race: Race) -> None:
-        super().__init__(copy.copy(main.scribe), main.sink, main.call, main.voice, main.special)
+        super().__init__(main.scribe.twin(), main.sink, main.call, main.voice, main.special)
         self.race = race
         self.failure: UpstreamError | None = None  # of an attempt that was made
         self.running: asyncio.Task[None] | None = None
@@ -203,6 +202,8 @@ class Race:
     async def _run_lanes(self, queue: list[Endpoint]) -> UpstreamError | None:
         """Until the winner has ended, or all have. Returns why they were stopped, if they were."""
         main = self._main
+        stop: UpstreamError | None = None
+        cancelled: asyncio.CancelledError | None = None
         try:
             first = self._start(queue.pop(0))
             await asyncio.wait({first}, timeout=self._hedger.after_s)
@@ -210,15 +211,16 @@ class Race:
             if is_late and self._hedger.may_send(queue[0], main.scribe):
                 _ = self._start(queue.pop(0))
             await self._end()
-        except asyncio.CancelledError:
-            stop = main.stop
+        except asyncio.CancelledError as problem:
+            cancelled, stop = problem, main.stop
             for lane in self._lanes:
                 lane.stop_for(stop)
-            await self._end()
-            if stop is None:
-                raise
-            return main.take_stop()
-        return None
+        if cancelled is None:
+            return None
+        await self._end()
+        if stop is None:
+            raise cancelled
+        return main.take_stop()
 
     def _start(self, endpoint: Endpoint) -> asyncio.Task[None]:
         lane = Lane(self._main, self)

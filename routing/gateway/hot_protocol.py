@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from routing.adapters.base import Headers
+from routing.compiled.marks import laid_out_by_python
 from routing.core.errors import HubError
 from routing.gateway.asgi import BODY_TIMEOUT_S, ClientGone, body_late, check_headers, too_large
 from routing.gateway.auth import digest_in
@@ -177,6 +179,7 @@ class HotCycle:
         return b"".join((_STATUS_LINES[status], defaults, fixed.lines, own, ending, body))
 
 
+@laid_out_by_python
 class HotProtocol(HttpToolsProtocol):
     """`find_gateway` tells which gateway serves this process, None while there is none."""
 
@@ -190,10 +193,7 @@ class HotProtocol(HttpToolsProtocol):
     rests_since = 0.0
     held = b""  # an answer that goes out when this turn of the loop is over
     outbox: Outbox
-
-    @staticmethod
-    def find_gateway() -> Gateway | None:
-        return None
+    find_gateway: Callable[[], Gateway | None]
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -447,7 +447,12 @@ class HotProtocol(HttpToolsProtocol):
 _rendered: tuple[object, bytes] = (None, b"")
 
 
-def protocol_for(gateway_of: Callable[[], Gateway | None]) -> type[asyncio.Protocol]:
-    """A protocol class bound to a way of finding the gateway."""
+def protocol_for(gateway_of: Callable[[], Gateway | None]) -> Callable[..., asyncio.Protocol]:
+    """What makes uvicorn's protocols, bound to a way of finding the gateway."""
 
-    return type("BoundProtocol", (HotProtocol,), {"find_gateway": staticmethod(gateway_of)})
+    def protocol(*args: Any, **options: Any) -> asyncio.Protocol:
+        bound = HotProtocol(*args, **options)
+        bound.find_gateway = gateway_of
+        return bound
+
+    return protocol

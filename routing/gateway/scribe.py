@@ -35,33 +35,36 @@ SURFACE_CHAT = "chat"
 NO_FACTS = RequestFacts(requested_model="", model="")
 
 
+_FIELDS = (
+    "attempt",
+    "begun",
+    "caller",
+    "decision",
+    "decision_record",
+    "done",
+    "facts",
+    "gateway",
+    "money",
+    "overhead_s",
+    "policy",
+    "policy_version",
+    "received_at",
+    "received_wall",
+    "request_id",
+    "request_id_text",
+    "standings",
+    "started_utc",
+    "surface",
+    "tokens",
+    "waiting_since",
+    "wishes",
+)
+
+
 class Scribe:
     """Records are made by place: naming their twenty fields would cost more than all the rest."""
 
-    __slots__ = (
-        "attempt",
-        "begun",
-        "caller",
-        "decision",
-        "decision_record",
-        "done",
-        "facts",
-        "gateway",
-        "money",
-        "overhead_s",
-        "policy",
-        "policy_version",
-        "received_at",
-        "received_wall",
-        "request_id",
-        "request_id_text",
-        "standings",
-        "started_utc",
-        "surface",
-        "tokens",
-        "waiting_since",
-        "wishes",
-    )
+    __slots__ = _FIELDS
 
     def __init__(
         self,
@@ -92,6 +95,15 @@ class Scribe:
         self.overhead_s = 0.0
         self.done = False
         self.wishes: Wishes | None = None  # what the client asks of the hub besides
+
+    def twin(self) -> Scribe:
+        """Of the same request, for attempts of their own."""
+        twin = Scribe(
+            self.gateway, self.request_id, self.caller, self.received_at, self.received_wall
+        )
+        for name in _FIELDS:
+            setattr(twin, name, getattr(self, name))
+        return twin
 
     def decided(self, decision: Decision, record: bytes) -> None:
         self.decision = decision

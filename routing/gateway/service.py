@@ -181,41 +181,43 @@ class Gateway:
         request_id = self.new_request_id(received_wall)
         scribe: Scribe | None = None
         body: dict[str, Any] = {}
+        refusal: HubError | None = None
+        more: Headers = []
         try:
-            if digest is None:
-                caller = self.authenticate(headers, received_wall)
-                check_headers(headers, self.settings.max_body_bytes)
-                wishes = wishes_in(headers)
-            else:
-                caller, wishes = self.caller_of(digest, received_wall), None
-            if raw is None:
-                raw = await read()
-            scribe = Scribe(self, request_id, caller, received_at, received_wall)
-            if wishes is not None:
-                scribe.wishes = wishes.of(surface.name if surface else "chat", headers, raw)
-            self._admit()
-            if len(self.running) >= self.room:
-                await self.waiting.wait(scribe, sink, raw)
-            body = await load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
-            if surface is None:
-                call, facts = parse_chat(body, raw, self.snapshots.current)
-                await self.run(scribe, sink, call, facts, headers)
-            else:
-                await self._converse(scribe, sink, body, surface, headers)
-        except HubError as error:
-            if scribe is not None:
-                if scribe.facts is NO_FACTS:
-                    scribe.facts = _facts_of_refused(body)
-                scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
-            more = refusal_headers(surface.name if surface else "chat", error, received_wall)
-            if scribe is not None and scribe.wishes is not None:
-                more += explain_refusal(scribe, error)
-            await self._refuse(sink, error, request_id, surface, more)
-        except ClientGone:
-            pass
-        except Exception:
-            logger.exception("request %s failed in the gateway itself", request_id_text(request_id))
-            await self._refuse(sink, our_fault(), request_id, surface)
+            try:
+                if digest is None:
+                    caller = self.authenticate(headers, received_wall)
+                    check_headers(headers, self.settings.max_body_bytes)
+                    wishes = wishes_in(headers)
+                else:
+                    caller, wishes = self.caller_of(digest, received_wall), None
+                if raw is None:
+                    raw = await read()
+                scribe = Scribe(self, request_id, caller, received_at, received_wall)
+                if wishes is not None:
+                    scribe.wishes = wishes.of(surface.name if surface else "chat", headers, raw)
+                self._admit()
+                if len(self.running) >= self.room:
+                    await self.waiting.wait(scribe, sink, raw)
+                body = await load_aside(raw) if len(raw) > PARSE_IN_THREAD_BYTES else load_json(raw)
+                if surface is None:
+                    call, facts = parse_chat(body, raw, self.snapshots.current)
+                    await self.run(scribe, sink, call, facts, headers)
+                else:
+                    await self._converse(scribe, sink, body, surface, headers)
+            except HubError as error:
+                refusal = error
+                more = refusal_headers(surface.name if surface else "chat", error, received_wall)
+                if scribe is not None:
+                    more += note_refusal(scribe, error, body)
+            except ClientGone:
+                pass
+            except Exception:
+                text = request_id_text(request_id)
+                logger.exception("request %s failed in the gateway itself", text)
+                refusal = our_fault()
+            if refusal is not None:
+                await self._refuse(sink, refusal, request_id, surface, more)
         finally:
             sink.close()
 
@@ -310,7 +312,6 @@ class Gateway:
         grant: Grant | None = None,
     ) -> None:
         """`grant` is given back whatever happens."""
-        exchange: Exchange | None = None
         try:
             policy = choose_policy(facts, scribe.caller, self.snapshots.current)
             scribe.facts = facts = facts_for(policy, facts, scribe.caller, call.body, headers)
@@ -322,30 +323,24 @@ class Gateway:
                 self.shadows.mirror(scribe, call, policy, planned)
             exchange = Exchange(scribe, sink, call, voice, planned.special)
             self.running.add(exchange)
-            if scribe.wishes is not None or planned.special is not None:
-                exchange.resumer = resumer_for(scribe, call, planned.special)
-            hedger = None
-            if facts.preferences is not NO_PREFERENCES or planned.special is not None:
-                hedger = self.hedges.wanted(scribe, planned) if endpoint_id is None else None
-            if hedger is None:
-                await exchange.run(attempts, most)
-            else:
-                await Race(exchange, hedger).run(attempts, most)
+            try:
+                if scribe.wishes is not None or planned.special is not None:
+                    exchange.resumer = resumer_for(scribe, call, planned.special)
+                hedger = None
+                if facts.preferences is not NO_PREFERENCES or planned.special is not None:
+                    hedger = self.hedges.wanted(scribe, planned) if endpoint_id is None else None
+                if hedger is None:
+                    await exchange.run(attempts, most)
+                else:
+                    await Race(exchange, hedger).run(attempts, most)
+            except asyncio.CancelledError:
+                if end_stopped(exchange) is None:
+                    raise
+            finally:
+                self.running.discard(exchange)
         except SpoolFull:
             raise no_room() from None
-        except asyncio.CancelledError:
-            if exchange is None:
-                raise
-            stop = exchange.stop
-            error = exchange.take_stop()
-            if stop is STOPPING and not sink.started:
-                raise stopping() from None
-            scribe.request_done(outcome_of(error), 499 if sink.gone else 503, error.code)
-            if stop is None:
-                raise
         finally:
-            if exchange is not None:
-                self.running.discard(exchange)
             if grant is not None and self.limiter is not None:
                 give_back(self.limiter, grant, scribe)
 
@@ -405,9 +400,27 @@ class Gateway:
         logger.log(level, words, request_id, endpoint.key, error.failure, error.code or "")
 
 
+def end_stopped(exchange: Exchange) -> UpstreamError | None:
+    """Writes down why the request was stopped. None where it is not for us to swallow."""
+    stop, sink = exchange.stop, exchange.sink
+    error = exchange.take_stop()
+    if stop is STOPPING and not sink.started:
+        raise stopping() from None
+    exchange.scribe.request_done(outcome_of(error), 499 if sink.gone else 503, error.code)
+    return stop
+
+
 _OPERATORS_CONCERN = frozenset(
     {FailureClass.CREDENTIAL, FailureClass.BILLING, FailureClass.MODEL_GONE}
 )
+
+
+def note_refusal(scribe: Scribe, error: HubError, body: dict[str, Any]) -> Headers:
+    """Writes the refusal down. Returns what headers explain it to a client that asked."""
+    if scribe.facts is NO_FACTS:
+        scribe.facts = _facts_of_refused(body)
+    scribe.request_done(outcome_of_error(error, scribe), error.status, error.code)
+    return [] if scribe.wishes is None else list(explain_refusal(scribe, error))
 
 
 def _facts_of_refused(body: dict[str, Any]) -> RequestFacts:

@@ -115,28 +115,38 @@ class Trying:
             return RESTING
         attempt.credential_id = credential_id
         self.scribe.intend(attempt, credential_id)
+        answer: UpstreamAnswer | None = None
+        problem: BaseException | None = None
         try:
             answer = await gateway.upstream.send(self._request(attempt, built))
-            try:
-                self._note_head(attempt, answer)
-                if not 200 <= answer.status < 300:
-                    body = await answer.read(MAX_ERROR_BYTES)
-                    raise adapter.read_error(endpoint, answer.status, answer.headers, body)
-                if self.call.stream:
-                    await self._relay(adapter, attempt, answer)
-                else:
-                    await self._reply(adapter, attempt, answer)
-            finally:
-                if not answer.is_complete:
-                    await answer.aclose()
-        except UpstreamError as error:
-            return self._failed(attempt, error)
-        except asyncio.CancelledError:
-            if self.stop is None:  # not ours: the server is stopping
-                self._failed(attempt, STOPPING)
-                raise
-            return self._failed(attempt, self.take_stop())
-        return None
+            self._note_head(attempt, answer)
+            if not 200 <= answer.status < 300:
+                body = await answer.read(MAX_ERROR_BYTES)
+                raise adapter.read_error(endpoint, answer.status, answer.headers, body)
+            if self.call.stream:
+                await self._relay(adapter, attempt, answer)
+            else:
+                await self._reply(adapter, attempt, answer)
+        except BaseException as exc:  # noqa: BLE001 - told apart below, where one may await
+            problem = exc
+        if answer is not None and not answer.is_complete:
+            await answer.aclose()
+        if problem is None:
+            return None
+        try:
+            return self._over(attempt, problem)
+        finally:
+            problem = None  # its traceback holds this very frame
+
+    def _over(self, attempt: Attempt, problem: BaseException) -> UpstreamError | None:
+        """Raises what is neither the provider's nor our own stop."""
+        if isinstance(problem, UpstreamError):
+            return self._failed(attempt, problem)
+        if isinstance(problem, asyncio.CancelledError):
+            if self.stop is not None:
+                return self._failed(attempt, self.take_stop())
+            self._failed(attempt, STOPPING)  # not ours: the server is stopping
+        raise problem
 
     def _failed(self, attempt: Attempt, error: UpstreamError) -> UpstreamError | None:
         if attempt.settled:

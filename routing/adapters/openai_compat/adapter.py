@@ -10,6 +10,7 @@ from typing_extensions import override
 from routing.adapters import errors
 from routing.adapters.base import BuiltRequest, ChatCall, Headers, Reply
 from routing.adapters.content import content_chars
+from routing.adapters.errors import UsualErrors
 from routing.adapters.jsonio import dict_of, dicts_in, dig, dumps, text_of
 from routing.adapters.openai_compat.answers import (
     finish_word,
@@ -24,11 +25,13 @@ from routing.adapters.openai_compat.stream import OpenAIStream
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import openai_usage, provider_cost
 from routing.adapters.wire import request_headers
+from routing.compiled.marks import laid_out_by_python
 from routing.core.catalog import Endpoint
 from routing.core.usage import Usage
 
 
-class OpenAICompat(errors.UsualErrors):
+@laid_out_by_python
+class OpenAICompat(UsualErrors):
     dialect = "openai_compat"
 
     @override

@@ -14,6 +14,7 @@ import httptools
 from typing_extensions import override
 
 from routing.adapters.base import Headers
+from routing.compiled.marks import laid_out_by_python
 from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.errors import BrokenAnswer, UpstreamError, UpstreamTimeout
 from routing.gateway.outbox import outbox_of
@@ -30,6 +31,7 @@ from routing.gateway.upstream.plain import PlainAnswer, read_plain
 from routing.gateway.upstream.sending import STALE_WINDOW_S, after
 
 
+@laid_out_by_python
 class StaleConnection(BrokenAnswer):
     """A kept connection was gone before it carried one byte of the answer: safe to try afresh."""
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from routing.core.deadlines import Deadlines
 from routing.core.errors import ConnectFailed, UpstreamTimeout
+from routing.gateway.upstream.connecting import connect_in_time
 from routing.gateway.upstream.connection import Connection
 from routing.gateway.upstream.guard import Guard, Target
-from routing.gateway.upstream.sending import after, connect_problem
+from routing.gateway.upstream.sending import after
 
 CLOSE_GRACE_S = 2.0
 
@@ -110,8 +111,7 @@ class Pool:
         if self._open:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_GRACE_S):
-                    await self._emptied.wait()
+                await asyncio.wait_for(self._emptied.wait(), CLOSE_GRACE_S)
 
     def _forget(self, connection: Connection) -> None:
         if connection in self._open:
@@ -168,8 +168,15 @@ class Pool:
 
     async def _connect(self, deadlines: Deadlines, total_at: float) -> Connection:
         """Uses up the slot that the caller holds."""
+        loop = asyncio.get_running_loop()
+
+        def make() -> Connection:
+            return Connection(self, loop, self._target.authority, self._idle_expiry_s)
+
         try:
-            connection = await self._connect_in_time(deadlines, total_at)
+            connection = await connect_in_time(
+                make, self._target, self._guard, self._context, deadlines, total_at
+            )
         except BaseException:
             self._give_slot_back()
             raise
@@ -177,50 +184,4 @@ class Pool:
             self._give_slot_back()
             raise ConnectFailed(f"{self._target.authority}: closed the connection at once")
         self._open.add(connection)
-        return connection
-
-    async def _connect_in_time(self, deadlines: Deadlines, total_at: float) -> Connection:
-        loop = asyncio.get_running_loop()
-        connect_at = after(loop.time(), deadlines.connect_s)
-        due = min(connect_at, total_at)
-        try:
-            async with asyncio.timeout_at(due if due < inf else None):
-                addresses = await self._guard.addresses(self._target)
-                return await self._connect_first(addresses, due)
-        except TimeoutError as problem:
-            phase = "connect" if connect_at <= total_at else "total"
-            raise UpstreamTimeout(
-                phase,
-                f"{self._target.authority}: no connection within {deadlines.connect_s:g} s",
-                was_sent=False,
-            ) from problem
-
-    async def _connect_first(self, addresses: list[str], due: float) -> Connection:
-        """One address after the other, each with its share of the time that is left."""
-        loop = asyncio.get_running_loop()
-        problem: OSError | None = None
-        for tried, address in enumerate(addresses):
-            share_s = (due - loop.time()) / (len(addresses) - tried)
-            try:
-                async with asyncio.timeout(share_s if share_s < inf else None):
-                    return await self._open_to(address)
-            except OSError as exc:  # TLS errors and time-outs too
-                problem = exc
-        if isinstance(problem, TimeoutError):
-            raise problem
-        raise ConnectFailed(f"{self._target.authority}: {connect_problem(problem)}") from problem
-
-    async def _open_to(self, address: str) -> Connection:
-        loop = asyncio.get_running_loop()
-        target = self._target
-
-        def make() -> Connection:
-            return Connection(self, loop, target.authority, self._idle_expiry_s)
-
-        if self._context is None:
-            _, connection = await loop.create_connection(make, address, target.port)
-        else:
-            _, connection = await loop.create_connection(
-                make, address, target.port, ssl=self._context, server_hostname=target.host
-            )
         return connection

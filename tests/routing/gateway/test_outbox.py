@@ -9,11 +9,10 @@ from typing import Any, cast
 import pytest
 
 from routing.core.deadlines import Deadlines
-from routing.gateway.exchange import Exchange
 from routing.gateway.hot_protocol import HotCycle, HotProtocol
-from routing.gateway.outbox import MANY, MOST_HELD_BYTES, outbox_of
+from routing.gateway.outbox import MANY, MOST_HELD_BYTES, Outbox, outbox_of
 from routing.gateway.upstream.connection import Connection, StaleConnection
-from tests.routing.gateway.scripted import Bench
+from tests.routing.gateway.scripted import Bench, stream
 
 
 @pytest.fixture(autouse=True)
@@ -91,23 +90,26 @@ async def test_where_little_goes_on_everything_is_sent_at_once() -> None:
 
 
 async def test_a_gateway_holds_while_many_requests_run() -> None:
-    gateway = Bench().gateway
-    await gateway.start()
+    release = asyncio.Event()
+    bench = Bench(*(stream(release) for _ in range(MANY)))
+    await bench.gateway.start()
     box = outbox_of(asyncio.get_running_loop())
+    clients = [bench.client(stream=True) for _ in range(MANY)]
+    asked = [asyncio.create_task(bench.send(client)) for client in clients]
     try:
-        for running, is_open in ((MANY, True), (MANY - 1, False)):
-            gateway.running = {cast(Exchange, Idle()) for _ in range(running)}
-            async with asyncio.timeout(5):
-                while box.is_open is not is_open:  # noqa: ASYNC110 - the tick has no event for it
-                    await asyncio.sleep(0.01)
+        await until(box, is_open=True)
+        clients[0].leave()
+        await until(box, is_open=False)
+        assert len(bench.gateway.running) == MANY - 1
     finally:
-        gateway.running = set()
-        await gateway.stop(drain_s=0)
+        await bench.gateway.stop(drain_s=0)
+        await asyncio.gather(*asked)
 
 
-class Idle:
-    def tick(self, now: float) -> None:
-        pass
+async def until(box: Outbox, is_open: bool) -> None:
+    async with asyncio.timeout(5):
+        while box.is_open is not is_open:  # noqa: ASYNC110 - the tick has no event for it
+            await asyncio.sleep(0.01)
 
 
 async def test_a_message_with_a_large_body_is_sent_at_once() -> None:
