@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bench.figures import GATEWAY, OURS, Table
+from bench.figures import GATEWAY, Table
+from bench.forms import FORMS
 
 Tables = Mapping[str, Table]  # by stage
 
@@ -30,6 +31,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Aim(msgspec.Struct, frozen=True):
+    form: str
     list: str
     text: str
     value: float
@@ -72,27 +74,32 @@ MOST_MEMORY_MB = 90.0
 
 
 def aims(tables: Tables) -> list[Aim]:
-    """Only those whose figures were measured in this run."""
-    ratios = [aim for rule in RULES if (aim := _ratio(rule, tables)) is not None]
-    memory = _memory(tables)
+    """Of both forms, and only those whose figures were measured in this run."""
+    return [aim for form in FORMS for aim in _aims_of(form, tables)]
+
+
+def _aims_of(form: str, tables: Tables) -> list[Aim]:
+    ratios = [aim for rule in RULES if (aim := _ratio(rule, form, tables)) is not None]
+    memory = _memory(form, tables)
     return [*ratios, memory] if memory is not None else ratios
 
 
-def _ratio(rule: Rule, tables: Tables) -> Aim | None:
+def _ratio(rule: Rule, form: str, tables: Tables) -> Aim | None:
     table = tables.get(rule.stage, {})
-    ours = getattr(table.get(OURS), rule.field, None)
+    ours = getattr(table.get(form), rule.field, None)
     theirs = getattr(table.get(rule.peer), rule.field, None)
     if ours is None or not theirs:
         return None
-    return Aim(rule.list, rule.text, ours / theirs, rule.limit)
+    return Aim(form, rule.list, rule.text, ours / theirs, rule.limit)
 
 
-def _memory(tables: Tables) -> Aim | None:
+def _memory(form: str, tables: Tables) -> Aim | None:
     """The aim is the gateway's own process; the recorder serves all gateways of a host."""
-    ours = tables.get(MEMORY_STAGE, {}).get(OURS)
+    ours = tables.get(MEMORY_STAGE, {}).get(form)
     if ours is None or ours.memory_mb is None:
         return None
     return Aim(
+        form,
         COMPLETE,
         "memory of the gateway process at 1,000 streams",
         ours.memory_mb_by_part[GATEWAY],

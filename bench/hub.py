@@ -9,15 +9,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from bench.paths import HERE, HUB_PORT, LOGS, ROOT, WORK, BenchError
+from bench.forms import INTERPRETED, OURS
+from bench.paths import HERE, HUB_PORT, INTERPRETED_HUB_PORT, LOGS, ROOT, WORK, BenchError
 from bench.processes import GATEWAY_CORE, LOAD_CORE, Program, read_clock, used_us
 from bench.servers import ANTHROPIC, OPENAI
 from dashboard.launch.commands import PROGRAMS
 from dashboard.launch.embedded_postgres import EmbeddedPostgres
 from dashboard.launch.errors import LaunchError
+from routing.compiled.importing import OFF, REQUIRE, SETTING
 
-FOLDER = WORK / "hub"
 MANAGE = (sys.executable, "-m", "django")
+COMPILE = (sys.executable, "-m", "routing.compiled.build")
 QUIET_US_PER_S = 20_000  # a recorder that uses less than this has caught up
 SETTLE_PATIENCE_S = 60.0
 
@@ -25,17 +27,20 @@ SETTLE_PATIENCE_S = 60.0
 class Panelboard:
     """The recorder shares the gateway's core; Postgres is on the other one, with the load."""
 
-    name = "panelboard"
+    name = OURS
     port = HUB_PORT
+    hot_path = REQUIRE  # compiled, or it is not measured
 
     def __init__(self) -> None:
+        self._folder = WORK / self.name
         self.headers: Mapping[str, tuple[str, ...]] = {OPENAI: (), ANTHROPIC: ()}
         self._postgres: EmbeddedPostgres | None = None
         self._programs: dict[str, Program] = {}
 
     def start(self) -> None:
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
         try:
+            self._compile()
             self._start_postgres()
             self._prepare()
             self._start_programs()
@@ -50,7 +55,7 @@ class Panelboard:
         if self._postgres is not None:
             self._postgres.stop()
             self._postgres = None
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def parts(self) -> Mapping[str, int]:
         found = {name: program.pid for name, program in self._programs.items()}
@@ -73,10 +78,14 @@ class Panelboard:
 
     # --- parts ------------------------------------------------------------------------------------
 
+    def _compile(self) -> None:
+        if self.hot_path == REQUIRE:
+            _run(COMPILE, os.environ)
+
     def _start_postgres(self) -> None:
         LOGS.mkdir(parents=True, exist_ok=True)
-        with (LOGS / "postgres.log").open("wb") as log:
-            self._postgres = EmbeddedPostgres(FOLDER / "pg", log=log)
+        with (LOGS / f"{self.name}-postgres.log").open("wb") as log:
+            self._postgres = EmbeddedPostgres(self._folder / "pg", log=log)
             process = self._postgres.start()
         os.sched_setaffinity(process.pid, {LOAD_CORE})
 
@@ -89,7 +98,7 @@ class Panelboard:
     def _start_programs(self) -> None:
         for part, program in (("gateway", "web"), ("recorder", "recorder")):
             self._programs[part] = Program(
-                f"panelboard-{part}",
+                f"{self.name}-{part}",
                 PROGRAMS[program].arguments,
                 core=GATEWAY_CORE,
                 environment=self._environment(),
@@ -102,8 +111,9 @@ class Panelboard:
             raise BenchError("Postgres is started first")
         return {
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+            SETTING: self.hot_path,
             "DATABASE_URL": self._postgres.url,
-            "PANELBOARD_DATA": str(FOLDER / "data"),
+            "PANELBOARD_DATA": str(self._folder / "data"),
             "PANELBOARD_SERVE": "gateway",
             "PANELBOARD_SIMULATOR": "off",
             "PANELBOARD_PRIVATE_UPSTREAMS": "127.0.0.1",
@@ -116,15 +126,22 @@ class Panelboard:
         return self._run((*MANAGE, *arguments))
 
     def _run(self, command: Sequence[str]) -> str:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **self._environment()},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            raise BenchError(f"{' '.join(command[1:])}: {lines[-1] if lines else 'failed'}")
-        return done.stdout
+        return _run(command, {**os.environ, **self._environment()})
+
+
+class InterpretedPanelboard(Panelboard):
+    """As it runs where nobody said `./panelboard compile`."""
+
+    name = INTERPRETED
+    port = INTERPRETED_HUB_PORT
+    hot_path = OFF
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise BenchError(f"{' '.join(command[1:])}: {lines[-1] if lines else 'failed'}")
+    return done.stdout

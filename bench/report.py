@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from bench.aims import TITLES, Aim
-from bench.figures import COUNTED, OURS, Figures, Table
+from bench.figures import COUNTED, Figures, Table
+from bench.forms import FORMS, OURS
 from bench.rounds import Outcome
 from bench.stages import STAGE_BY_NAME, Plan, Stage
 
@@ -34,8 +36,11 @@ def columns_of(stage: Stage) -> Sequence[Column]:
 
 def stage_text(stage: Stage, table: Table, outcome: Outcome) -> str:
     lines = [f"{stage.name}: {stage.title}", *_aligned(_cells(table, columns_of(stage)))]
-    if OURS in table and table[OURS].cpu_us_per_request_by_part:
-        lines.append(f"  {parts_text(stage, table[OURS])}")
+    lines += [
+        f"  {parts_text(stage, table[form])}"
+        for form in FORMS
+        if form in table and table[form].cpu_us_per_request_by_part
+    ]
     lines += [
         f"  {name}: left out, {shortened(reason)}"
         for name, reason in outcome.left_out.get(stage.name, {}).items()
@@ -83,12 +88,12 @@ def _cell(figures: Figures, field: str, form: str, factor: float) -> str:
 def parts_text(stage: Stage, ours: Figures) -> str:
     """Our figures by process: what the table adds up, and Postgres beside it."""
     if not stage.body.stream:
-        return f"{OURS} by process: CPU us/request {_each(ours.cpu_us_per_request_by_part)}"
+        return f"{ours.server} by process: CPU us/request {_each(ours.cpu_us_per_request_by_part)}"
     memory = ours.memory_mb_by_part
-    both = sum(memory[part] for part in COUNTED[OURS])
+    both = sum(memory[part] for part in COUNTED[ours.server])
     return (
-        f"{OURS} by process: CPU us/chunk {_each(ours.cpu_us_per_chunk_by_part)}; "
-        f"memory MB {_each(memory)}; {' + '.join(COUNTED[OURS])} {both:,.1f}"
+        f"{ours.server} by process: CPU us/chunk {_each(ours.cpu_us_per_chunk_by_part)}; "
+        f"memory MB {_each(memory)}; {' + '.join(COUNTED[ours.server])} {both:,.1f}"
     )
 
 
@@ -100,10 +105,10 @@ def aims_text(judged: Sequence[Aim]) -> str:
     if not judged:
         return "aims: none could be judged in this run"
     lines = []
-    for name, title in TITLES.items():
-        of_list = [aim for aim in judged if aim.list == name]
+    for form, (name, title) in product(FORMS, TITLES.items()):
+        of_list = [aim for aim in judged if (aim.form, aim.list) == (form, name)]
         if of_list:
-            lines += [f"{title}:", *map(_aim_line, of_list)]
+            lines += [f"{form}, {title}:", *map(_aim_line, of_list)]
     return "\n".join(lines)
 
 
@@ -125,7 +130,7 @@ def plan_text(plan: Plan) -> str:
         f"{plan.rounds} round(s), medians. Many connections: {plan.connections} for "
         f"{plan.seconds:g} s. Latency: {plan.latency_requests} requests. Streams: {plan.chunks} "
         f"chunks {plan.delay_ms} ms apart; memory is the most that was seen then, in 10^6 bytes. "
-        f"{OURS} counts {' and '.join(COUNTED[OURS])}, with recording and rate limits on."
+        f"{' and '.join(FORMS)} count {' and '.join(COUNTED[OURS])}, with recording and rate limits on."
     )
 
 

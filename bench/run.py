@@ -13,9 +13,11 @@ import msgspec
 from bench import bodies, processes, report, rounds, stages, tools
 from bench.aims import Aim, aims
 from bench.figures import Table, figures_of
-from bench.hub import Panelboard
+from bench.forms import INTERPRETED, OURS
+from bench.hub import InterpretedPanelboard, Panelboard
 from bench.paths import (
     HUB_PORT,
+    INTERPRETED_HUB_PORT,
     LITELLM_PORT,
     NGINX_PORT,
     PORTKEY_PORT,
@@ -33,9 +35,17 @@ SERVERS: dict[str, Callable[[], Server]] = {
     "nginx": Nginx,
     "litellm": LiteLLM,
     "portkey": Portkey,
-    "panelboard": Panelboard,
+    OURS: Panelboard,
+    INTERPRETED: InterpretedPanelboard,
 }
-PORTS = (UPSTREAM_PORT, NGINX_PORT, LITELLM_PORT, PORTKEY_PORT, HUB_PORT)
+PORTS = (
+    UPSTREAM_PORT,
+    NGINX_PORT,
+    LITELLM_PORT,
+    PORTKEY_PORT,
+    HUB_PORT,
+    INTERPRETED_HUB_PORT,
+)
 BUSY_SHARE = 0.1
 
 

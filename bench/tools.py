@@ -16,6 +16,7 @@ import timeit
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from bench.forms import FORMS, OURS
 from bench.paths import HERE, LOAD, LOGS, ROOT, UPSTREAM, WORK, BenchError
 from bench.processes import need_program
 
@@ -118,8 +119,8 @@ def versions(servers: Collection[str]) -> dict[str, str]:
     if "portkey" in servers:
         found["portkey"] = _portkey_version()
         found["node"] = _said("node", "--version").removeprefix("v")
-    if "panelboard" in servers:
-        found["panelboard"] = _said("git", "-C", str(ROOT), "describe", "--always", "--dirty")
+    if not set(FORMS).isdisjoint(servers):
+        found[OURS] = _said("git", "-C", str(ROOT), "describe", "--always", "--dirty")
     return {name: version for name, version in found.items() if version}
 
 

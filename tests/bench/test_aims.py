@@ -7,13 +7,14 @@ import pytest
 
 from bench.aims import COMPLETE, FIRST, FURTHER, RULES, Aim, aims
 from bench.figures import figures_of
+from bench.forms import FORMS, INTERPRETED, OURS
 from bench.report import aims_text
 from bench.stages import STAGE_BY_NAME, Sample
 from tests.bench.samples import load, sample
 
 
-def ours(stage: str = "throughput", **cpu_us: float) -> Sample:
-    return sample("panelboard", stage, load(chunks=100), **{"recorder": 0.0, **cpu_us})
+def ours(stage: str = "throughput", form: str = OURS, **cpu_us: float) -> Sample:
+    return sample(form, stage, load(chunks=100), **{"recorder": 0.0, **cpu_us})
 
 
 def judged(*samples: Sample) -> list[Aim]:
@@ -70,7 +71,22 @@ def test_an_aim_that_is_missed_is_said_plainly() -> None:
     assert "CPU per request beside Portkey's: 1/4.0, aim 1/12.0 or less: NOT met" in text
     assert "aim 1/20.0 or less: NOT met" in text
     assert aims_text([]) == "aims: none could be judged in this run"
-    assert Aim(FIRST, "x", 2.5, 2.5).met
+    assert Aim(OURS, FIRST, "x", 2.5, 2.5).met
+
+
+def test_each_form_is_judged_by_its_own_figures_and_named() -> None:
+    text = aims_text(
+        judged(
+            ours(form=INTERPRETED, gateway=10_000.0),
+            ours(form=OURS, gateway=8_000.0),
+            sample("portkey", "throughput", load(), portkey=160_000.0),
+        )
+    )
+    lines = text.splitlines()
+    titles = [line.partition(",")[0] for line in lines if line.endswith(":")]
+    assert titles == [form for form in FORMS for _ in (FIRST, COMPLETE)]
+    complete = [line for line in lines if "aim 1/20.0" in line]
+    assert [line.rpartition(": ")[2] for line in complete] == ["met", "NOT met"]
 
 
 def test_every_rule_is_about_a_stage_that_is_measured() -> None:

@@ -33,6 +33,16 @@ def test_our_recorder_is_counted_and_the_database_is_shown() -> None:
     assert "CPU us/request gateway 50.0, recorder 10.0, postgres 7.0" in text
 
 
+def test_the_parts_of_each_form_are_told_under_its_name() -> None:
+    forms = [
+        sample(form, "throughput", load(), gateway=us, recorder=0.0)
+        for form, us in (("panelboard", 4000.0), ("interpreted", 6000.0))
+    ]
+    text = stage_text(THROUGHPUT, figures_of(forms)["throughput"], Outcome())
+    assert "panelboard by process: CPU us/request gateway 40.0" in text
+    assert "interpreted by process: CPU us/request gateway 60.0" in text
+
+
 def test_memory_is_told_for_the_gateway_alone_and_with_the_recorder() -> None:
     ours = sample("panelboard", "streams-1000", load(chunks=1000), gateway=1.0, recorder=1.0)
     ours = msgspec.structs.replace(ours, resident_mb={"gateway": 60.0, "recorder": 41.0})
