@@ -142,6 +142,6 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise BenchError(f"{' '.join(command[1:])}: {lines[-1] if lines else 'failed'}")
+        lines = (done.stderr or done.stdout).strip().splitlines()[-2:]  # the reason, and a close
+        raise BenchError(f"{' '.join(command[1:])}: {' / '.join(lines) or 'failed'}")
     return done.stdout
