@@ -21,8 +21,10 @@ from routing.adapters.jsonio import BadJson, dict_of, dicts_in, dig, dumps, load
 from routing.adapters.openai_compat.answers import finish_word, mend_reasoning, tier_word
 from routing.adapters.openai_compat.calls import CallBook
 from routing.adapters.openai_compat.pattern import NO_STRING, Padded, Pattern, Patterns, read_string
+from routing.adapters.openai_compat.text_chunk import read_chunk
 from routing.adapters.stream import EventStream
 from routing.adapters.usage import openai_usage, provider_cost
+from routing.compiled.marks import laid_out_by_python
 from routing.core.catalog import Endpoint
 from routing.core.usage import NO_USAGE, Usage
 
@@ -30,43 +32,10 @@ _SOURCES = ("citations", "search_results")
 _NULL_USAGE = (b',"usage":null', b', "usage": null')
 
 
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Call(msgspec.Struct):
-    index: int
-    function: _Function
-    id: str | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: Any = None
-    reasoning_details: Any = None
-    tool_calls: list[_Call] | None = None
-    function_call: Any = None
-    refusal: Any = None
-    audio: Any = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta
-    finish_reason: Any = None
-    index: int = 0
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
-    error: Any = None
-
-
-_look = msgspec.json.Decoder(_Chunk).decode
 _RENAMED = "reasoning_content"  # as a text it looks like the field, which is then not renamed
 
 
+@laid_out_by_python
 class OpenAIStream(EventStream):
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         super().__init__(call, endpoint)
@@ -169,7 +138,7 @@ class OpenAIStream(EventStream):
     def _take_text(self, payload: bytes) -> bool:
         """True, and counted, for a chunk with more of text, reasoning or arguments, and no else."""
         try:
-            chunk = _look(payload)
+            chunk = read_chunk(payload)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return False
         if chunk.error is not None or len(chunk.choices) != 1:
