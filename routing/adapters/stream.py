@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -14,6 +14,7 @@ from routing.adapters.estimate import estimated_usage
 from routing.adapters.jsonio import BadJson, dumps, loads
 from routing.adapters.quirks import Quirks
 from routing.adapters.usage import NoteUsage, noted, openai_usage_object
+from routing.compiled.marks import mypyc_attr
 from routing.core.catalog import Endpoint
 from routing.core.errors import BrokenAnswer, UpstreamError
 from routing.core.usage import NO_USAGE, Usage
@@ -21,6 +22,7 @@ from routing.core.usage import NO_USAGE, Usage
 _HEAD_BYTES = 8192
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class EventStream(ABC):
     """Base of the readers. A subclass says what a frame means (`_on_frame`).
 
@@ -29,7 +31,7 @@ class EventStream(ABC):
     `usage` stays what the provider said.
     """
 
-    most_event_bytes = sse.MAX_EVENT_BYTES
+    most_event_bytes: ClassVar[int] = sse.MAX_EVENT_BYTES
 
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         self.content_started = False
@@ -169,6 +171,7 @@ class EventStream(ABC):
         self.output_chars += chars
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class TranslatedStream(EventStream):
     """Base for dialects whose events become OpenAI chunks."""
 

@@ -176,6 +176,7 @@ class _LineSink:
     """A client that is never gone."""
 
     write_at_once: Callable[[bytes], bool] | None = None
+    write_framed: Callable[[bytes], bool] | None = None
 
     def __init__(self, scribe: LineScribe, line: _Line) -> None:
         self.started = self.finished = self.gone = False

@@ -100,6 +100,11 @@ class Sink(Protocol):
         up, which `write` then waits for, even with nothing to write."""
         ...
 
+    @property
+    def write_framed(self) -> Callable[[bytes], bool] | None:
+        """`write_at_once` for one whole HTTP chunk with its framing, where the sink frames so."""
+        ...
+
     def watch(self, on_gone: Callable[[], object]) -> None:
         """Has `on_gone` called when the client leaves, or has left. The latest one asked for counts."""
         ...
@@ -130,6 +135,7 @@ class AsgiSink:
 
     __slots__ = ("_on_gone", "_receive", "_send", "_watcher", "finished", "gone", "started")
     write_at_once: Callable[[bytes], bool] | None = None
+    write_framed: Callable[[bytes], bool] | None = None
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive

@@ -125,12 +125,23 @@ class HotCycle:
     def write_at_once(self, data: bytes) -> bool:
         if self.gone:
             return True
-        protocol = self._protocol
         if self._head:
             data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
             self._head = b""
         else:
             data = b"%x\r\n%b\r\n" % (len(data), data)
+        return self._send(data)
+
+    def write_framed(self, chunk: bytes) -> bool:
+        if self.gone:
+            return True
+        if self._head:
+            chunk = self._head + chunk
+            self._head = b""
+        return self._send(chunk)
+
+    def _send(self, data: bytes) -> bool:
+        protocol = self._protocol
         if protocol.flow.write_paused:
             protocol.write_now(data)
             return False

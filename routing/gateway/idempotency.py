@@ -99,6 +99,7 @@ class _KeepingSink(Sink):
     """Keeps a whole answer before its client gets it, and does not care whether the client left."""
 
     write_at_once: Callable[[bytes], bool] | None = None
+    write_framed: Callable[[bytes], bool] | None = None
 
     def __init__(self, sink: Sink, keep: Callable[[KeptAnswer], Awaitable[None]]) -> None:
         self._sink = sink

@@ -41,6 +41,7 @@ class NoClient(Sink):
     """Takes an answer and forgets it."""
 
     write_at_once: Callable[[bytes], bool] | None = None
+    write_framed: Callable[[bytes], bool] | None = None
 
     def __init__(self) -> None:
         self.started = False

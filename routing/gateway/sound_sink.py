@@ -38,6 +38,8 @@ class SoundSink:
     def gone(self) -> bool:
         return self._sink.gone
 
+    write_framed: Callable[[bytes], bool] | None = None
+
     @property
     def write_at_once(self) -> Callable[[bytes], bool] | None:
         return self._sink.write_at_once

@@ -249,9 +249,15 @@ class Trying:
                     held = b""
                     if sink.write_at_once is not None:
                         pour = Pour(
-                            attempt, reader, feed, sink.write_at_once, monotonic, PROGRESS_CHARS
+                            attempt,
+                            reader,
+                            feed,
+                            sink.write_at_once,
+                            monotonic,
+                            PROGRESS_CHARS,
+                            sink.write_framed,
                         )
-                        answer.pour_into(pour)
+                        answer.pour_into(pour, pour.framed)
         if not attempt.settled:
             out = close()
             if reader.error is not None:

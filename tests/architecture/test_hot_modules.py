@@ -14,7 +14,7 @@ from routing.compiled.modules import HOT_MODULES
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARK = laid_out_by_python.__name__
 # Without fields of their own, or laid out by the compiler itself.
-HARMLESS_BASES = {"Protocol", "NamedTuple", "Exception", "asyncio.Protocol"}
+HARMLESS_BASES = {"ABC", "Protocol", "NamedTuple", "Exception", "asyncio.Protocol"}
 WAITS = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 

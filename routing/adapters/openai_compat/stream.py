@@ -24,7 +24,6 @@ from routing.adapters.openai_compat.pattern import NO_STRING, Padded, Pattern, P
 from routing.adapters.openai_compat.text_chunk import read_chunk
 from routing.adapters.stream import EventStream
 from routing.adapters.usage import openai_usage, provider_cost
-from routing.compiled.marks import laid_out_by_python
 from routing.core.catalog import Endpoint
 from routing.core.usage import NO_USAGE, Usage
 
@@ -35,7 +34,6 @@ _NULL_USAGE = (b',"usage":null', b', "usage": null')
 _RENAMED = "reasoning_content"  # as a text it looks like the field, which is then not renamed
 
 
-@laid_out_by_python
 class OpenAIStream(EventStream):
     def __init__(self, call: ChatCall, endpoint: Endpoint) -> None:
         super().__init__(call, endpoint)

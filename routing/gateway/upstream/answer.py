@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-import msgspec
-
 from routing.adapters.base import Headers, header
 from routing.core.errors import BrokenAnswer, UpstreamError
 from routing.gateway.upstream.plain import pairs_in, value_in
@@ -24,28 +22,54 @@ class Carrier(Protocol):
     def abort(self) -> None: ...
 
 
-class FastAnswer(msgspec.Struct, eq=False):
+class FastAnswer:
     """Status and headers of an answer, and its body as it arrives.
 
     It is its own iterator over the body. `waiter` is told of the head, and then of the end of the
     body for one who reads all of it; `taker` gets the next bytes themselves, without another step.
     """
 
-    connection: Carrier | None  # until the answer has ended
-    loop: asyncio.AbstractEventLoop
-    waiter: asyncio.Future[None]
-    taker: asyncio.Future[bytes] | None = None
-    pour: Callable[[bytes], bool] | None = None
-    status: int = 0  # until the head has arrived
-    parsed: Headers | None = None
-    head: bytes = b""  # and `lower`: in place of `parsed`, of an answer read at a glance
-    lower: bytes = b""
-    parts: list[bytes] = msgspec.field(default_factory=list)
-    unread: int = 0  # bytes in `parts`
-    room: int = MAX_UNREAD_BYTES
-    wants_all: bool = False
-    is_complete: bool = False
-    error: UpstreamError | None = None
+    __slots__ = (
+        "connection",
+        "error",
+        "framed",
+        "head",
+        "is_complete",
+        "loop",
+        "lower",
+        "parsed",
+        "parts",
+        "pour",
+        "room",
+        "status",
+        "taker",
+        "unread",
+        "waiter",
+        "wants_all",
+    )
+
+    def __init__(
+        self,
+        connection: Carrier,
+        loop: asyncio.AbstractEventLoop,
+        waiter: asyncio.Future[None],
+    ) -> None:
+        self.connection: Carrier | None = connection  # until the answer has ended
+        self.loop = loop
+        self.waiter = waiter
+        self.taker: asyncio.Future[bytes] | None = None
+        self.pour: Callable[[bytes], bool] | None = None
+        self.framed: Callable[[bytes, int], bool] | None = None
+        self.status = 0  # until the head has arrived
+        self.parsed: Headers | None = None
+        self.head = b""  # and `lower`: in place of `parsed`, of an answer read at a glance
+        self.lower = b""
+        self.parts: list[bytes] = []
+        self.unread = 0  # bytes in `parts`
+        self.room = MAX_UNREAD_BYTES
+        self.wants_all = False
+        self.is_complete = False
+        self.error: UpstreamError | None = None
 
     @property
     def headers(self) -> Headers:
@@ -78,8 +102,13 @@ class FastAnswer(msgspec.Struct, eq=False):
         self.unread = 0
         return data
 
-    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+    def pour_into(
+        self,
+        pour: Callable[[bytes], bool],
+        framed: Callable[[bytes, int], bool] | None = None,
+    ) -> None:
         self.pour = pour
+        self.framed = framed
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self

@@ -47,7 +47,11 @@ class UpstreamAnswer(Protocol):
         """Body bytes as they arrive, raw (identity). Raises BrokenAnswer, UpstreamTimeout(idle)."""
         ...
 
-    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+    def pour_into(
+        self,
+        pour: Callable[[bytes], bool],
+        framed: Callable[[bytes, int], bool] | None = None,
+    ) -> None:
         """Has bytes that come while the reader waits for them given to `pour` at once. While it
         returns True the reader is left alone; else it gets b"" from `chunks`. A mere offer: bytes
         may still come by `chunks`."""

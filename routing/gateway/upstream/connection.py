@@ -19,6 +19,7 @@ from routing.core.deadlines import DEFAULT_DEADLINES, Deadlines
 from routing.core.errors import BrokenAnswer, UpstreamError, UpstreamTimeout
 from routing.gateway.outbox import outbox_of
 from routing.gateway.upstream.answer import FastAnswer
+from routing.gateway.upstream.chunked import data_start
 from routing.gateway.upstream.heads import (
     MAX_HEAD_BYTES,
     broken,
@@ -55,6 +56,8 @@ class Connection(asyncio.Protocol):
         "_held",
         "_host",
         "_idle_expiry_s",
+        "_is_between_chunks",
+        "_is_chunk_over",
         "_is_paused",
         "_is_reusable",
         "_is_surplus",
@@ -94,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._held = b""  # a message that goes out when this turn of the loop is over
         self._is_writing = False
         self._is_paused = False
+        self._is_chunk_over = False  # for the parser
+        self._is_between_chunks = False  # nothing of the next one has come
         self._is_reusable = False
         self._is_surplus = False
         self._timer: asyncio.TimerHandle | None = None
@@ -110,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._total_at = total_at
         self._started_at = self._heard_at = now
         self._no_body_bytes = 0
+        self._is_chunk_over = self._is_between_chunks = False
         self._is_surplus = False
         self._answer = answer = FastAnswer(self, self.loop, self.loop.create_future())
         if self._outbox.is_open and not rest:
@@ -190,6 +196,8 @@ class Connection(asyncio.Protocol):
             self._fail(StaleConnection("no_answer", f"{self._host}: spoke unasked"))
             return
         self._heard_at = self.loop.time()
+        if self._is_between_chunks and self._pass_on(answer, data):
+            return
         if not answer.status and not self._no_body_bytes:
             plain = read_plain(data)
             if plain is not None:
@@ -204,6 +212,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._fail(broken(self._host, "malformed", "it switched protocols unasked"))
             return
+        self._is_between_chunks = self._is_chunk_over and data.endswith(b"\r\n")
         taker = answer.taker
         if taker is None or answer.is_complete or not answer.parts or taker.done():
             self._go_on(answer)
@@ -219,6 +228,19 @@ class Connection(asyncio.Protocol):
         elif not pour(data) and not taker.done():
             answer.taker = None
             taker.set_result(b"")
+
+    def _pass_on(self, answer: FastAnswer, data: bytes) -> bool:
+        """A chunk that came alone and whole needs no parser: it begins and ends where one does."""
+        framed, taker = answer.framed, answer.taker
+        if framed is None or taker is None or taker.done():
+            return False
+        start = data_start(data)
+        if not start:
+            return False
+        if not framed(data, start) and not taker.done():
+            answer.taker = None
+            taker.set_result(b"")
+        return True
 
     @override
     def pause_writing(self) -> None:
@@ -254,6 +276,12 @@ class Connection(asyncio.Protocol):
         answer.status = status
         if self._heard_at + self._deadlines.idle_s < self._timer_at:
             self._arm_sooner(after(self._heard_at, self._deadlines.idle_s))
+
+    def on_chunk_header(self) -> None:
+        self._is_chunk_over = False
+
+    def on_chunk_complete(self) -> None:
+        self._is_chunk_over = True
 
     def on_body(self, data: bytes) -> None:
         answer = self._answer

@@ -159,7 +159,11 @@ class HttpxAnswer:
                 raise too_large(limit_bytes, self.status)
         return b"".join(parts)
 
-    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+    def pour_into(
+        self,
+        pour: Callable[[bytes], bool],
+        framed: Callable[[bytes, int], bool] | None = None,
+    ) -> None:
         """Bytes come by `chunks` here."""
 
     async def chunks(self) -> AsyncIterator[bytes]:

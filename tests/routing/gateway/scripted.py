@@ -110,7 +110,11 @@ class ScriptedAnswer:
             else:
                 await asyncio.sleep(step)
 
-    def pour_into(self, pour: Callable[[bytes], bool]) -> None:
+    def pour_into(
+        self,
+        pour: Callable[[bytes], bool],
+        framed: Callable[[bytes, int], bool] | None = None,
+    ) -> None:
         """Bytes come by `chunks` here."""
 
     async def aclose(self) -> None:
