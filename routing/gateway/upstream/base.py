@@ -54,7 +54,8 @@ class UpstreamAnswer(Protocol):
     ) -> None:
         """Has bytes that come while the reader waits for them given to `pour` at once. While it
         returns True the reader is left alone; else it gets b"" from `chunks`. A mere offer: bytes
-        may still come by `chunks`."""
+        may still come by `chunks`. `framed` is for one whole HTTP chunk, given as it came with
+        the offset of its data, which ends two bytes before it does; it answers as `pour` does."""
         ...
 
     async def aclose(self) -> None:

@@ -12,7 +12,7 @@ from routing.core.errors import BrokenAnswer
 from routing.gateway.upstream.chunked import data_start
 from routing.gateway.upstream.fast import FastUpstream
 from tests.routing.upstream.helpers import LOOPBACK, asking, opened
-from tests.routing.upstream.scripted import Peer, Provider
+from tests.routing.upstream.scripted import Peer, Provider, eventually
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
@@ -63,8 +63,8 @@ def test_whatever_is_not_one_whole_chunk_is_left_to_the_parser(piece: bytes) -> 
     assert data_start(piece) == 0
 
 
-async def poured(client: FastUpstream, pieces: list[bytes]) -> tuple[bytes, list[bytes]]:
-    """The body of an answer whose wire comes in these pieces, and the chunks that came framed."""
+async def poured(client: FastUpstream, pieces: list[bytes]) -> bytes:
+    """The body of an answer whose wire comes in these pieces, by whichever way."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -73,7 +73,30 @@ async def poured(client: FastUpstream, pieces: list[bytes]) -> tuple[bytes, list
             await asyncio.sleep(0.002)  # so that each is read for itself
             await peer.send(piece)
 
+    body = bytearray()
+
+    def take(data: bytes) -> bool:
+        body.extend(data)
+        return True
+
+    async with Provider(script) as provider, opened(client, asking(provider.url)) as answer:
+        answer.pour_into(take, lambda piece, start: take(piece[start:-2]))
+        async for data in answer.chunks():
+            take(data)
+    return bytes(body)
+
+
+async def test_chunks_that_come_alone_are_handed_over_as_they_came(client: FastUpstream) -> None:
+    texts = [b"data: %d\n\n" % number for number in range(20)]
     body, framed = bytearray(), []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD)
+        for number, text in enumerate(texts, 1):
+            await peer.send(chunk(text))
+            await eventually(lambda: len(body) == len(b"".join(texts[:number])))  # noqa: B023
+        await peer.send(LAST)
 
     def take(data: bytes) -> bool:
         body.extend(data)
@@ -87,15 +110,9 @@ async def poured(client: FastUpstream, pieces: list[bytes]) -> tuple[bytes, list
         answer.pour_into(take, take_framed)
         async for data in answer.chunks():
             take(data)
-    return bytes(body), framed
-
-
-async def test_chunks_that_come_alone_are_handed_over_as_they_came(client: FastUpstream) -> None:
-    chunks = [chunk(b"data: %d\n\n" % number) for number in range(20)]
-    body, framed = await poured(client, [*chunks, LAST])
-    assert body == b"".join(b"data: %d\n\n" % number for number in range(20))
-    assert framed
-    assert chunks[-len(framed) :] == framed  # all, once the parser has seen where one ends
+    assert body == b"".join(texts)
+    # The first goes to the parser, which sees where it ends.
+    assert framed == [chunk(text) for text in texts[1:]]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -111,8 +128,7 @@ async def test_a_stream_is_the_same_in_any_slices(client: FastUpstream, seed: in
             cut = random.randrange(1, len(wire))
             wire, partial = wire[:cut], wire[cut:]
         pieces.append(wire)
-    body, _ = await poured(client, [*pieces, partial + LAST])
-    assert body == b"".join(texts)
+    assert await poured(client, [*pieces, partial + LAST]) == b"".join(texts)
 
 
 async def test_a_stream_cut_behind_whole_chunks_is_broken(client: FastUpstream) -> None:
